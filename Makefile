@@ -1,0 +1,52 @@
+# Everything runs in .venv, which the first target that needs it makes. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+WORKERS ?= 2
+ARGS ?=
+
+# Laptops first; `JAX_PLATFORMS=cuda make demo` uses what else is installed in .venv.
+export JAX_PLATFORMS ?= cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMP)  ## Train, evaluate and report on emoji in a few minutes; options in ARGS="...".
+	@echo "demo: prepares the emoji, trains a small ProLIP, evaluates it and writes a report."
+	@$(BIN)/prolip demo $(ARGS)
+
+test: $(STAMP)  ## Run all tests; options for pytest in ARGS="...".
+	@echo "test: runs tests/ on $(WORKERS) processes with 8 simulated devices each; about ten minutes on 2 cores."
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 10 $(ARGS)
+
+lint: $(STAMP)  ## Check style and formatting.
+	@echo "lint: checks style and formatting with ruff; \`make format\` mends most of it."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## Mend style and formatting in place.
+	@echo "format: mends what ruff can mend."
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(STAMP)  ## Check the types of prolip/.
+	@echo "types: checks prolip/ with mypy."
+	@$(BIN)/mypy
+
+clean:  ## Remove .venv and caches; runs and data stay.
+	@echo "clean: removes $(VENV) and the caches of the tools."
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "prolip needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "Name one that is: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing prolip and what it needs into $(VENV): once, a minute or more ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[dev]'
+	@touch $@

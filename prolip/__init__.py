@@ -1,0 +1,70 @@
+"""Probabilistic image-text models in JAX.
+
+What is listed here is the public API. It is loaded when it is first used, so that
+`import prolip` and `prolip --help` are quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prolip import evals, losses
+    from prolip.gaussian import (
+        Gaussian,
+        bhattacharyya,
+        csd,
+        expected_likelihood,
+        inclusion,
+        kl,
+        similarity,
+        symmetric_kl,
+        wasserstein2,
+    )
+    from prolip.model import Model, load
+
+__version__ = "0.1.0"
+
+_COMPARISONS = (
+    "Gaussian",
+    "bhattacharyya",
+    "csd",
+    "expected_likelihood",
+    "inclusion",
+    "kl",
+    "similarity",
+    "symmetric_kl",
+    "wasserstein2",
+)
+_HOME = dict.fromkeys(_COMPARISONS, "prolip.gaussian") | {
+    "Model": "prolip.model",
+    "load": "prolip.model",
+}
+_MODULES = ("evals", "losses")
+
+__all__ = [
+    "Gaussian",
+    "Model",
+    "bhattacharyya",
+    "csd",
+    "evals",
+    "expected_likelihood",
+    "inclusion",
+    "kl",
+    "load",
+    "losses",
+    "similarity",
+    "symmetric_kl",
+    "wasserstein2",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"prolip.{name}")
+    raise AttributeError(f"module 'prolip' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
