@@ -1,0 +1,303 @@
+"""The one list of options and defaults, and the way between files, dictionaries and dataclasses.
+
+Each part of the program receives its own dataclass, never the whole configuration. Files in
+`configs/` return an `ml_collections.ConfigDict` made from `TrainConfig`, so that
+`--config.optimizer.learning_rate=1e-3` overrides a field; `from_dict` types it once, on load.
+"""
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import ml_collections
+
+T = TypeVar("T")
+
+Activation = Literal["gelu", "quick_gelu"]
+Heads = Literal["paper", "released", "deterministic"]
+Remat = Literal["none", "dots", "full"]
+DType = Literal["float32", "bfloat16", "float64"]
+Form = Literal["exact", "released"]
+Positives = Literal["paired", "extended"]
+Schedule = Literal["cosine", "constant", "rsqrt"]
+NonFinite = Literal["stop", "skip"]
+TokenizerKind = Literal["train", "hf", "sentencepiece"]
+Cleaning = Literal["canonicalize", "lower", "whitespace"]
+Mode = Literal["max", "min"]
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used; the message names the key and what is right."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTowerConfig:
+    """A vision transformer over square images (arXiv 2010.11929)."""
+
+    image_size: int = 224  # Pixels a side.
+    patch: int = 16  # Pixels a side; divides image_size.
+    width: int = 768
+    depth: int = 12
+    num_heads: int = 12  # Divides width.
+    mlp_dim: int = 3072
+    activation: Activation = (
+        "gelu"  # "gelu" is the exact one; "quick_gelu" is x * sigmoid(1.702 x).
+    )
+    norm_eps: float = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTowerConfig:
+    """A transformer over tokens without a causal mask; [UNC] and [CLS] are appended at the end."""
+
+    length: int = 64  # Tokens of a caption, padding included, without the two appended.
+    vocab_size: int = 32_100
+    width: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_dim: int = 3072
+    activation: Activation = "gelu"
+    norm_eps: float = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Two towers that give Gaussians of the same dimension."""
+
+    embed_dim: int = 768
+    image: ImageTowerConfig = ImageTowerConfig()
+    text: TextTowerConfig = TextTowerConfig()
+    # "paper": log_var from each tower's own [UNC]; "released": as the published checkpoints are
+    # wired (second norm of the image CLS, text log_var from the projected mean);
+    # "deterministic": no [UNC], zero variance.
+    heads: Heads = "paper"
+    # Of the computation; trained parameters are always float32. "float64" is for checking numbers
+    # and needs jax_enable_x64.
+    dtype: DType = "float32"
+    remat: Remat = "none"  # What the backward pass recomputes: nothing, all but products, all.
+    logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
+    logit_bias_init: float = -10.0
+    log_var_init: float = -10.0  # Bias of both log-variance heads.
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the terms of the loss; a weight of zero leaves the term out of the total."""
+
+    ppcl: float = 1.0
+    siglip: float = 0.0
+    clip: float = 0.0
+    bottleneck: float = 1e-4
+    inclusion_image_text: float = 1e-7
+    inclusion_masked: float = 1e-3
+    inclusion_scale: float = 1000.0
+    inclusion_eps: float = -20.0
+    form: Form = "exact"  # Of the inclusion and bottleneck terms.
+    # "extended": every known valid pair of the batch is a positive, not the drawn pair alone.
+    positives: Positives = "paired"
+    mask_every: int = 8  # Every eighth row of the global batch gets masked views.
+    mask_image_keep: float = 0.75  # Part of the patches that a masked image keeps.
+    mask_text_drop: float = 0.75  # Probability that a token of a masked text is replaced.
+    # The released code adds inclusion and bottleneck once per process of its ring: 32 reproduces
+    # the effective weights of the published runs.
+    reference_world_size: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW (arXiv 1711.05101) with warm-up and a schedule; decay on matrices only."""
+
+    learning_rate: float = 5e-4  # Peak.
+    schedule: Schedule = "cosine"
+    warmup_steps: int = 10_000
+    cooldown_steps: int = 0  # Linear descent to zero at the end of "constant" and "rsqrt".
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-6
+    weight_decay: float = 0.2
+    grad_clip_norm: float = 0.0  # Global norm; 0 does not clip.
+    max_logit_scale: float = 100.0  # The applied scale stays in [1, this] after each update.
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Sizes of the mesh axes; one of them may be -1 and takes the devices that are left."""
+
+    data: int = -1  # Across slices or nodes: parameters are replicated over it.
+    fsdp: int = 1  # Batch and parameters are split over it.
+    tensor: int = 1  # Heads and MLPs are split over it.
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerConfig:
+    """Which tokenizer, and what it does to a text before."""
+
+    kind: TokenizerKind = "train"  # "train" makes one from the captions of the training split.
+    path: str = ""  # tokenizer.json or a SentencePiece model; not for "train".
+    vocab_size: int = 2048  # Of the one that is trained.
+    cleaning: Cleaning = "canonicalize"
+    # -1: taken from the tokenizer. The released SigLIP vocabulary pads with 1.
+    pad_id: int = -1
+    mask_id: int = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Random resized crop, flip, colour jitter and grey scale of a training image."""
+
+    crop_scale: tuple[float, ...] = (0.8, 1.0)  # Area, least and most.
+    crop_ratio: tuple[float, ...] = (0.75, 4 / 3)  # Width over height, least and most.
+    flip: float = 0.0  # Probability of a left-right mirror.
+    jitter: tuple[float, ...] = (0.32, 0.32, 0.32, 0.08)  # Brightness, contrast, saturation, hue.
+    jitter_probability: float = 0.8
+    grey_probability: float = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """A TFDS data set with an image and at least one text feature."""
+
+    name: str = "emoji"  # TFDS name, with the config after a slash: "emoji/skin_tones".
+    data_dir: str = ""  # Of prepared TFDS data; "" is TFDS's own default.
+    train_split: str = "train"
+    eval_split: str = "test"
+    image_feature: str = "image"
+    # Where captions come from. For a pair, one feature is drawn by its weight, then one of its
+    # texts. Nested features are written with a slash: "captions/text". From specific to general:
+    # evaluation reports by this level.
+    caption_features: tuple[str, ...] = ("name", "keywords", "subgroup", "group")
+    caption_weights: tuple[float, ...] = (0.35, 0.35, 0.2, 0.1)
+    caption_templates: tuple[str, ...] = ("{}",)  # One is drawn and filled for each training pair.
+    max_captions: int = 32  # Known valid captions of a record that a batch carries along.
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    augment: AugmentConfig = AugmentConfig()
+    mean: tuple[float, ...] = (
+        0.48145466,
+        0.4578275,
+        0.40821073,
+    )  # Of RGB in [0, 1]: OpenAI CLIP's.
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    num_threads: int = 4  # That read and decode, in each process.
+    num_workers: int = 0  # Reader processes; 0 reads in threads of this process.
+    prefetch: int = 4  # Batches made ahead.
+    cache: bool = False  # Keep decoded records in memory; for sets that fit.
+    max_pixels: int = 50_000_000  # A larger image counts as corrupt and is not decoded.
+    max_bad_fraction: float = 0.01  # Of records seen; above it the run stops.
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When a step is saved, and which steps are kept."""
+
+    every: int = 1000  # Steps.
+    keep_latest: int = 2  # At least 1; 2 or more leaves a step to fall back to.
+    keep_every: int = 0  # Steps divisible by this are kept for good; 0 keeps none.
+    keep_best: int = 0  # As many of the best evaluated steps.
+    best_metric: str = "retrieval/text_to_image/map_at_r"
+    best_mode: Mode = "max"
+    hold_unevaluated: bool = False  # Keep a step until the evaluator's ledger has it.
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """What `prolip eval` measures on the evaluation split."""
+
+    evaluators: tuple[str, ...] = ("retrieval", "zero_shot", "uncertainty")
+    batch: int = 256
+    block: int = 1024  # Queries scored at a time.
+    label_features: tuple[str, ...] = ("group", "subgroup")
+    templates: tuple[str, ...] = ("{}", "a picture of {}", "an emoji of {}")
+    bins: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggingConfig:
+    """Where metrics go besides the console and `metrics.jsonl`."""
+
+    every: int = 10  # Steps between lines of the record.
+    tensorboard: bool = True
+    wandb_project: str = ""  # "" does not use wandb.
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A whole experiment."""
+
+    seed: int = 0
+    total_steps: int = 10_000
+    global_batch: int = 256  # Pairs; divides into the mesh and the accumulation steps.
+    accumulation_steps: int = (
+        1  # Micro-batches of one step; the loss stays that of the whole batch.
+    )
+    non_finite: NonFinite = "stop"
+    max_skipped: int = 20  # Non-finite steps in a row after which "skip" stops as well.
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    data: DataConfig = DataConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    eval: EvalConfig = EvalConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain nested dictionary of a configuration dataclass."""
+    return dataclasses.asdict(config)
+
+
+def to_config_dict(config: TrainConfig) -> ml_collections.ConfigDict:
+    """What `get_config()` of a file in `configs/` returns."""
+    return ml_collections.ConfigDict(to_dict(config))
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "config") -> T:
+    """Builds dataclass `cls` from nested mappings, with every key and type checked.
+
+    Raises:
+      ConfigError: unknown key (the nearest right one is named), wrong type, or a value that is
+        not among the choices.
+    """
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
+            hint = f"did you mean {path}.{near[0]}?" if near else f"known: {', '.join(hints)}."
+            raise ConfigError(f"unknown key {path}.{key}; {hint}")
+    return cls(**{k: _typed(hints[k], values[k], f"{path}.{k}") for k in values})
+
+
+def _typed(hint: Any, value: Any, path: str) -> Any:
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast(type, hint)):
+            return value
+        if isinstance(value, Mapping):
+            return from_dict(typing.cast(type, hint), value, path)
+        raise ConfigError(f"{path} is a group of keys, not {value!r}")
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value in choices:
+            return value
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint_text = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{path} must be one of {', '.join(choices)}; got {value!r}.{hint_text}")
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            raise ConfigError(f"{path} must be a tuple, got {value!r}")
+        item = typing.get_args(hint)[0]
+        return tuple(_typed(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+    return _scalar(hint, value, path)
+
+
+def _scalar(hint: type, value: Any, path: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{path} must be {hint.__name__}, got {value!r} ({type(value).__name__})")
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{path} is not a number")
+    return value

@@ -1,0 +1,147 @@
+"""The mesh, one table from dimension names to mesh axes, and the way of host rows onto devices."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+
+from prolip.config import ConfigError, MeshConfig
+
+AXES = ("data", "fsdp", "tensor")
+
+# Dimension name -> mesh axes it is split over. The names are those of annotations and docstrings.
+RULES: dict[str, str | tuple[str, ...] | None] = {
+    # Activations.
+    "batch": ("data", "fsdp"),
+    "length": None,
+    "embed": None,
+    "dim": None,
+    "pixels": None,
+    # Parameters.
+    "weight_embed": "fsdp",
+    "heads": "tensor",
+    "head_dim": None,
+    "mlp": "tensor",
+    "vocab": None,
+    "layers": None,
+}
+
+
+def spec(*dims: str) -> PartitionSpec:
+    """How an array with these dimensions is laid out over the mesh."""
+    return PartitionSpec(*(RULES[dim] for dim in dims))
+
+
+def init(*dims: str, inputs: int = 1, scale: float = 1.0):
+    """LeCun-normal initializer for a weight whose first `inputs` dimensions are contracted.
+
+    `scale` multiplies the variance.
+    """
+    initializer = nnx.initializers.variance_scaling(
+        scale,
+        "fan_in",
+        "truncated_normal",
+        in_axis=tuple(range(inputs)),
+        out_axis=tuple(range(inputs, len(dims))),
+    )
+    return functools.partial(initializer, out_sharding=spec(*dims))
+
+
+def normal(stddev: float, *dims: str):
+    """Normal initializer with a layout."""
+    return functools.partial(nnx.initializers.normal(stddev), out_sharding=spec(*dims))
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Mesh with Explicit axes `data`, `fsdp` and `tensor` over all devices.
+
+    Raises:
+      ConfigError: the sizes don't multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = [config.data, config.fsdp, config.tensor]
+    if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+        raise ConfigError(
+            f"config.mesh: sizes are at least 1, and one of them may be -1; got {sizes}"
+        )
+    known = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and len(devices) % known == 0:
+        sizes[sizes.index(-1)] = len(devices) // known
+    if math.prod(sizes) != len(devices):
+        raise ConfigError(
+            f"config.mesh: {'x'.join(map(str, sizes))} (data x fsdp x tensor) does not cover "
+            f"{len(devices)} devices; set one size to -1 to take what is left"
+        )
+    return jax.make_mesh(tuple(sizes), AXES, devices=devices)
+
+
+def one_device() -> AbstractMesh:
+    """A mesh of one device that need not exist: for shapes, counts and structure."""
+    return AbstractMesh((1, 1, 1), AXES, axis_types=(AxisType.Explicit,) * 3)
+
+
+def batch_shards(mesh: Mesh) -> int:
+    """Number of parts that a batch is split into."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def process_rows(mesh: Mesh, global_batch: int) -> tuple[int, int]:
+    """First row and number of rows of the global batch that this process feeds."""
+    sharding = NamedSharding(mesh, spec("batch"))
+    slices = sharding.addressable_devices_indices_map((global_batch,)).values()
+    bounds = [s[0].indices(global_batch)[:2] for s in slices if s is not None]
+    start, stop = min(b[0] for b in bounds), max(b[1] for b in bounds)
+    if stop - start != sum(b[1] - b[0] for b in set(bounds)):
+        raise ConfigError("config.mesh: the rows of a process are not contiguous in this mesh")
+    return start, stop - start
+
+
+def to_global(mesh: Mesh, rows: Any) -> Any:
+    """Puts this process's rows of a batch (a tree of numpy arrays) onto the mesh, split by row."""
+    sharding = NamedSharding(mesh, spec("batch"))
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, np.ascontiguousarray(x)), rows
+    )
+
+
+def replicate(tree: Any) -> Any:
+    """Gives every device all rows, and sums their gradients; nothing outside a mesh."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return tree
+    return jax.tree.map(lambda x: jax.sharding.reshard(x, PartitionSpec()), tree)
+
+
+def abstract(tree: Any, mesh: Mesh) -> Any:
+    """Shapes, dtypes and shardings on `mesh` of a tree of arrays or of `jax.eval_shape` output."""
+
+    def leaf(x: Any) -> jax.ShapeDtypeStruct:
+        partition = getattr(getattr(x, "sharding", None), "spec", None) or PartitionSpec()
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, partition))
+
+    return jax.tree.map(leaf, tree)
+
+
+def reshape(x: jax.Array, shape: tuple[int, ...], *dims: str) -> jax.Array:
+    """Reshapes and says the layout of the result, which splits and merges can't infer."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x.reshape(shape)
+    return jax.lax.reshape(x, shape, out_sharding=spec(*dims))
+
+
+def repeat_rows(x: jax.Array, num_rows: int) -> jax.Array:
+    """The same [length, embed] for each row of a batch: [batch, length, embed]."""
+    out_sharding = None
+    if not jax.sharding.get_abstract_mesh().empty:
+        out_sharding = spec("batch", "length", "embed")
+    shape = (num_rows, *x.shape)
+    return jax.lax.broadcast_in_dim(x, shape, (1, 2), out_sharding=out_sharding)
+
+
+def zeros(*dims: str):
+    """Zero initializer with a layout."""
+    return functools.partial(nnx.initializers.zeros_init(), out_sharding=spec(*dims))
