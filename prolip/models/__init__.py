@@ -1,0 +1,1 @@
+"""Pixels or tokens to Gaussians."""

@@ -1,0 +1,64 @@
+"""Parameters and floating-point operations of a model, without making it."""
+
+import math
+from typing import NamedTuple
+
+import jax
+
+from prolip import sharding
+from prolip.config import ImageTowerConfig, ModelConfig, TextTowerConfig
+from prolip.models import two_tower
+
+
+class Count(NamedTuple):
+    """What one part of the model costs."""
+
+    parameters: int
+    forward_flops: int  # For one image or one text; 2 for a multiply-add.
+
+
+def count(config: ModelConfig) -> dict[str, Count]:
+    """Parameters and forward FLOPs of `image`, `text` and `total`, for one pair."""
+    model = two_tower.build(config)
+    with jax.sharding.use_abstract_mesh(sharding.one_device()):
+        params = jax.eval_shape(lambda: model.init(jax.random.key(0)))
+    sizes = {
+        k: sum(math.prod(x.shape) for x in jax.tree.leaves(params[k])) for k in ("image", "text")
+    }
+    image = Count(sizes["image"], _image_flops(config))
+    text = Count(sizes["text"], _text_flops(config))
+    # The two scalars of the logit belong to neither tower.
+    total = Count(image.parameters + text.parameters + 2, image.forward_flops + text.forward_flops)
+    return {"image": image, "text": text, "total": total}
+
+
+def train_flops_per_pair(config: ModelConfig) -> int:
+    """FLOPs of forward and backward for one pair: three times forward, without recomputation."""
+    return 3 * count(config)["total"].forward_flops
+
+
+def _image_flops(config: ModelConfig) -> int:
+    tower = config.image
+    num_patches = (tower.image_size // tower.patch) ** 2
+    embed = 2 * num_patches * tower.patch**2 * 3 * tower.width
+    return embed + _blocks(tower, num_patches + _extra(config)) + _heads(config, tower.width)
+
+
+def _text_flops(config: ModelConfig) -> int:
+    return _blocks(config.text, config.text.length + _extra(config)) + _heads(
+        config, config.text.width
+    )
+
+
+def _blocks(tower: ImageTowerConfig | TextTowerConfig, length: int) -> int:
+    projections = 2 * length * (4 * tower.width**2 + 2 * tower.width * tower.mlp_dim)
+    attention = 2 * 2 * length**2 * tower.width
+    return tower.depth * (projections + attention)
+
+
+def _heads(config: ModelConfig, width: int) -> int:
+    return 2 * _extra(config) * width * config.embed_dim
+
+
+def _extra(config: ModelConfig) -> int:
+    return 1 if config.heads == "deterministic" else 2

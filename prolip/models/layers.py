@@ -1,0 +1,120 @@
+"""The parts of a transformer block, each with its layout over the mesh."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from prolip import sharding
+from prolip.config import Activation
+from prolip.sharding import spec
+
+
+class Attention(nnx.Module):
+    """Self-attention over all positions, without a mask."""
+
+    def __init__(self, width: int, num_heads: int, *, depth: int, dtype, rngs: nnx.Rngs):
+        head_dim = width // num_heads
+
+        def project() -> nnx.Einsum:
+            # Three products, not one fused: TPUs schedule them better (see benchmarks).
+            return nnx.Einsum(
+                "bld,dnh->blnh",
+                (width, num_heads, head_dim),
+                (num_heads, head_dim),
+                dtype=dtype,
+                kernel_init=sharding.init("weight_embed", "heads", "head_dim"),
+                bias_init=sharding.zeros("heads", "head_dim"),
+                rngs=rngs,
+            )
+
+        self.query, self.key, self.value = project(), project(), project()
+        self.out = nnx.Einsum(
+            "blnh,nhd->bld",
+            (num_heads, head_dim, width),
+            (width,),
+            dtype=dtype,
+            # Residual branches of a deep stack add up to the variance of one.
+            kernel_init=sharding.init(
+                "heads", "head_dim", "weight_embed", inputs=2, scale=1 / (2 * depth)
+            ),
+            bias_init=sharding.zeros("embed"),
+            rngs=rngs,
+        )
+
+    def __call__(self, x: Float[Array, "batch length embed"]):
+        heads = spec("batch", "length", "heads", "head_dim")
+        query, key, value = (f(x, out_sharding=heads) for f in (self.query, self.key, self.value))
+        x = attend(query, key, value)
+        return self.out(x, out_sharding=spec("batch", "length", "embed"))
+
+
+class Mlp(nnx.Module):
+    """Two products with an activation between them."""
+
+    def __init__(
+        self, width: int, mlp_dim: int, activation: Activation, *, depth: int, dtype, rngs: nnx.Rngs
+    ):
+        self.activation = activation
+        self.up = nnx.Linear(
+            width,
+            mlp_dim,
+            dtype=dtype,
+            kernel_init=sharding.init("weight_embed", "mlp"),
+            bias_init=sharding.zeros("mlp"),
+            rngs=rngs,
+        )
+        self.down = nnx.Linear(
+            mlp_dim,
+            width,
+            dtype=dtype,
+            kernel_init=sharding.init("mlp", "weight_embed", scale=1 / (2 * depth)),
+            bias_init=sharding.zeros("embed"),
+            rngs=rngs,
+        )
+
+    def __call__(self, x: Float[Array, "batch length embed"]):
+        x = self.up(x, out_sharding=spec("batch", "length", "mlp"))
+        x = activate(x, self.activation)
+        return self.down(x, out_sharding=spec("batch", "length", "embed"))
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        mlp_dim: int,
+        activation: Activation,
+        norm_eps: float,
+        *,
+        depth: int,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.norm_attention = nnx.LayerNorm(width, epsilon=norm_eps, dtype=dtype, rngs=rngs)
+        self.attention = Attention(width, num_heads, depth=depth, dtype=dtype, rngs=rngs)
+        self.norm_mlp = nnx.LayerNorm(width, epsilon=norm_eps, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(width, mlp_dim, activation, depth=depth, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "batch length embed"]):
+        x = x + self.attention(self.norm_attention(x))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """Softmax attention over [batch, length, heads, head_dim]."""
+    if query.dtype != jnp.float64:
+        return jax.nn.dot_product_attention(query, key, value)
+    # The library function rounds its logits to float32.
+    logits = jnp.einsum("bqnh,bknh->bnqk", query, key) * query.shape[-1] ** -0.5
+    return jnp.einsum("bnqk,bknh->bqnh", jax.nn.softmax(logits), value)
+
+
+def activate(x: jax.Array, activation: Activation) -> jax.Array:
+    """Exact GELU, or the sigmoid form of early CLIP models."""
+    if activation == "quick_gelu":
+        return x * jax.nn.sigmoid(jnp.asarray(1.702, x.dtype) * x)
+    return jax.nn.gelu(x, approximate=False)

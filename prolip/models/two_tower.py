@@ -1,0 +1,80 @@
+"""Both towers and the two scalars of the logit, as pure functions of a dictionary of arrays."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from prolip import sharding
+from prolip.config import ConfigError, ModelConfig
+from prolip.gaussian import Gaussian
+from prolip.models.text import TextTower
+from prolip.models.vit import ImageTower
+
+Params = dict[str, Any]
+
+
+class _Towers(nnx.Module):
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.image = ImageTower(config, rngs=rngs)
+        self.text = TextTower(config, rngs=rngs)
+        # Explicit dtypes: a weakly typed scalar would compile the train step three times.
+        scale = math.log(config.logit_scale_init)
+        self.log_logit_scale = nnx.Param(jnp.asarray(scale, jnp.float32))
+        self.logit_bias = nnx.Param(jnp.asarray(config.logit_bias_init, jnp.float32))
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoTower:
+    """Functions of the parameters; run them under the mesh (`jax.set_mesh`)."""
+
+    config: ModelConfig
+    graphdef: Any
+
+    def init(self, key: jax.Array) -> Params:
+        """Parameters, float32, as a nested dictionary."""
+        towers = _Towers(self.config, rngs=nnx.Rngs(key))
+        return nnx.to_pure_dict(nnx.state(towers, nnx.Param))
+
+    def image(self, params: Params, images: jax.Array, keep: jax.Array | None = None) -> Gaussian:
+        """Normalised pixels [B, H, W, 3] to Gaussians; `keep`: the patches of a masked view."""
+        return nnx.merge(self.graphdef, params).image(images, keep)
+
+    def text(self, params: Params, tokens: jax.Array) -> Gaussian:
+        """Token ids [B, L] to Gaussians."""
+        return nnx.merge(self.graphdef, params).text(tokens)
+
+
+def build(config: ModelConfig) -> TwoTower:
+    """The model of a configuration.
+
+    Raises:
+      ConfigError: sizes that don't fit together.
+    """
+    check(config)
+    with jax.sharding.use_abstract_mesh(sharding.one_device()):
+        towers = jax.eval_shape(lambda: _Towers(config, rngs=nnx.Rngs(jax.random.key(0))))
+    return TwoTower(config, nnx.graphdef(towers))
+
+
+def check(config: ModelConfig) -> None:
+    """Raises ConfigError where sizes don't fit together."""
+    image, text = config.image, config.text
+    if image.image_size % image.patch:
+        raise ConfigError(
+            f"config.model.image.patch: {image.patch} does not divide image_size {image.image_size}"
+        )
+    for name, tower in (("image", image), ("text", text)):
+        if tower.width % tower.num_heads:
+            raise ConfigError(
+                f"config.model.{name}.num_heads: {tower.num_heads} does not divide "
+                f"width {tower.width}"
+            )
+    if config.heads == "released" and text.width != config.embed_dim:
+        raise ConfigError(
+            "config.model.heads: the released wiring has text.width equal to embed_dim; "
+            f"got {text.width} and {config.embed_dim}"
+        )

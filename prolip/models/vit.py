@@ -1,0 +1,90 @@
+"""Image tower: normalised pixels to Gaussians."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from prolip import sharding
+from prolip.config import ModelConfig
+from prolip.gaussian import Gaussian
+from prolip.models.heads import Head, deterministic, normalize
+from prolip.models.transformer import Transformer
+from prolip.sharding import spec
+
+
+class ImageTower(nnx.Module):
+    """Vision transformer over [CLS], [UNC] and patches, without a patch bias (arXiv 2010.11929).
+
+    mean = unit(mean_head(norm(CLS))), log_var = log_var_head(norm(UNC)). The released wiring
+    applies the final norm once more to CLS (naver-ai/prolip `src/prolip/transformer.py`).
+    """
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        tower, dtype = config.image, jnp.dtype(config.dtype)
+        wide = jnp.promote_types(dtype, jnp.float32)
+        self.heads, self.patch, self.dtype = config.heads, tower.patch, dtype
+        grid = tower.image_size // tower.patch
+        num_extra = 1 if config.heads == "deterministic" else 2
+        scale = tower.width**-0.5
+        self.embed = nnx.Linear(
+            tower.patch * tower.patch * 3,
+            tower.width,
+            use_bias=False,
+            dtype=dtype,
+            kernel_init=sharding.init("pixels", "weight_embed"),
+            rngs=rngs,
+        )
+        self.extra = nnx.Param(
+            sharding.normal(scale, "length", "embed")(rngs.params(), (num_extra, tower.width))
+        )
+        self.positions = nnx.Param(
+            sharding.normal(scale, "length", "embed")(
+                rngs.params(), (num_extra + grid * grid, tower.width)
+            )
+        )
+        self.norm_pre = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=dtype, rngs=rngs)
+        self.transformer = Transformer(tower, remat=config.remat, dtype=dtype, rngs=rngs)
+        self.norm_post = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
+        self.mean = Head(tower.width, config.embed_dim, use_bias=False, dtype=wide, rngs=rngs)
+        if config.heads != "deterministic":
+            self.log_var = Head(
+                tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
+            )
+
+    def __call__(
+        self,
+        images: Float[Array, "batch height width 3"],
+        keep: Int[Array, " kept"] | None = None,
+    ) -> Gaussian:
+        """Embeds images; `keep` lists, in order, the patches that a masked view has."""
+        x = self.embed(patches(images, self.patch), out_sharding=spec("batch", "length", "embed"))
+        positions = self.positions[...].astype(self.dtype)
+        num_extra = len(self.extra[...])
+        x = x + positions[None, num_extra:]
+        if keep is not None:
+            x = jnp.take(x, keep, axis=1)
+        extra = self.extra[...].astype(self.dtype) + positions[:num_extra]
+        x = jnp.concatenate([sharding.repeat_rows(extra, len(x)), x], axis=1)
+        x = self.transformer(self.norm_pre(x))
+        x = self.norm_post(x[:, :num_extra])
+        cls = x[:, 0]
+        mean = self.mean(self.norm_post(cls) if self.heads == "released" else cls)
+        if self.heads == "deterministic":
+            return deterministic(mean)
+        return Gaussian(normalize(mean), self.log_var(x[:, 1]))
+
+
+def patches(images: jax.Array, patch: int) -> Float[jax.Array, "batch length pixels"]:
+    """Cuts images into patches, row by row; a patch is (height, width, channel) flattened."""
+    batch, height, width, channels = images.shape
+    if height % patch or width % patch:
+        raise ValueError(f"images of {height} x {width} do not divide into patches of {patch}")
+    rows, columns = height // patch, width // patch
+    x = sharding.reshape(
+        images, (batch, rows, patch, columns, patch, channels), "batch", *5 * ("pixels",)
+    )
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    return sharding.reshape(
+        x, (batch, rows * columns, patch * patch * channels), "batch", "length", "pixels"
+    )
