@@ -1,0 +1,104 @@
+"""Weights of a configuration -> the total loss, its named terms, and what they are made of."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from prolip.config import ObjectiveConfig
+from prolip.gaussian import Gaussian
+from prolip.losses.bottleneck import bottleneck
+from prolip.losses.inclusion import inclusion
+from prolip.losses.pairwise import diagonal, mean_logits, ppcl, siglip
+from prolip.losses.positives import known_pairs
+from prolip.losses.softmax import clip
+
+
+class Embeddings(NamedTuple):
+    """What the towers made of one global batch."""
+
+    image: Gaussian  # [B, D]
+    text: Gaussian  # [B, D]
+    originals: tuple[Gaussian, Gaussian] | None  # Rows [B / mask_every] of image and text ...
+    masked: tuple[Gaussian, Gaussian] | None  # ... and what their masked views gave.
+
+
+def objective(
+    config: ObjectiveConfig,
+    embeddings: Embeddings,
+    logit_scale: jax.Array,
+    logit_bias: jax.Array,
+    captions: jax.Array,
+    caption: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Total loss of the global batch and, without their weights, the terms that make it.
+
+    Args:
+      config: weights and forms; a term of weight zero is not computed.
+      embeddings: of the global batch, laid out by row.
+      logit_scale: the applied scale, not its log.
+      logit_bias: scalar.
+      captions: [B, M] ids of the captions known for each image.
+      caption: [B] id of the caption drawn for each image.
+
+    Returns:
+      The total, and metrics: `loss/<term>`, mean cosine of positive and of negative pairs, mean
+      uncertainty of images and of texts.
+    """
+    image, text = embeddings.image, embeddings.text
+    positives = known_pairs(captions, caption) if config.positives == "extended" else None
+    forms = config.form
+    # Once per process of the ring that the published runs used.
+    repeats = config.reference_world_size
+    terms: dict[str, tuple[float, Callable[[], jax.Array]]] = {
+        "ppcl": (config.ppcl, lambda: ppcl(image, text, logit_scale, logit_bias, positives)),
+        "siglip": (
+            config.siglip,
+            lambda: siglip(image.mean, text.mean, logit_scale, logit_bias, positives),
+        ),
+        "clip": (config.clip, lambda: clip(image.mean, text.mean, logit_scale, positives)),
+        "bottleneck": (
+            repeats * config.bottleneck,
+            lambda: bottleneck(image, forms) + bottleneck(text, forms),
+        ),
+        "inclusion_image_text": (
+            repeats * config.inclusion_image_text,
+            lambda: _included(config, image, text),
+        ),
+    }
+    if embeddings.originals is not None and embeddings.masked is not None:
+        for name, inner, outer in zip(
+            ("inclusion_masked_image", "inclusion_masked_text"),
+            embeddings.originals,
+            embeddings.masked,
+            strict=True,
+        ):
+            terms[name] = (
+                repeats * config.inclusion_masked,
+                functools.partial(_included, config, inner, outer),
+            )
+    values = {name: (weight, term()) for name, (weight, term) in terms.items() if weight}
+    total = sum((weight * value for weight, value in values.values()), start=jnp.zeros(()))
+    metrics = {f"loss/{name}": value for name, (_, value) in values.items()}
+    return total, metrics | _statistics(embeddings, positives)
+
+
+def _included(config: ObjectiveConfig, inner: Gaussian, outer: Gaussian) -> jax.Array:
+    return inclusion(inner, outer, config.inclusion_scale, config.inclusion_eps, config.form)
+
+
+def _statistics(embeddings: Embeddings, positives: jax.Array | None) -> dict[str, jax.Array]:
+    image, text = jax.lax.stop_gradient((embeddings.image, embeddings.text))
+    cosine = mean_logits(image.mean, text.mean, 1.0)
+    matches = diagonal(cosine) if positives is None else positives
+    num = matches.sum()
+    positive = jnp.where(matches, cosine, 0).sum()
+    return {
+        "similarity/positive": positive / num,
+        "similarity/negative": (cosine.sum() - positive) / jnp.maximum(cosine.size - num, 1),
+        "positives_per_image": num / len(cosine),
+        "uncertainty/image": image.uncertainty.mean(),
+        "uncertainty/text": text.uncertainty.mean(),
+    }
