@@ -1,0 +1,1 @@
+"""From TFDS data sets to batches of images and tokens."""

@@ -1,0 +1,116 @@
+"""Encoded images to pixels: decoding, the transform of inference, and the pixels' normalisation."""
+
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from prolip.data.records import BadRecord
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Decoders that bytes from outside may reach.
+Form = Literal["exact", "released"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What a model expects of an image; travels with its checkpoint."""
+
+    image_size: int
+    mean: tuple[float, ...]  # Of RGB in [0, 1].
+    std: tuple[float, ...]
+    form: Form = "exact"  # "released": as the published code, see `inference_image`.
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Inverse of `to_dict`, from JSON."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+def decode(encoded: bytes, max_pixels: int, least: int = 0) -> Image.Image:
+    """The picture in the mode that it is stored in, first frame, all pixels read.
+
+    `least` > 0 lets a JPEG be decoded at a half, a quarter or an eighth of its size as long as both
+    sides keep as many pixels.
+
+    Raises:
+      BadRecord: no image of the formats allowed, damaged, or of more than `max_pixels`, which the
+        header tells before any pixel is decoded.
+    """
+    if not encoded:
+        raise BadRecord("empty image")
+    try:
+        image: Image.Image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        if image.width * image.height > max_pixels:
+            raise BadRecord("image has too many pixels")
+        if least:
+            image.draft(None, (least, least))
+        image.load()
+    except UnidentifiedImageError as error:
+        raise BadRecord("not a JPEG, PNG, WebP or GIF image") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadRecord("image has too many pixels") from error
+    except BadRecord:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes.
+        raise BadRecord("damaged image") from error
+    return image
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """Upright RGB: EXIF rotation applied, transparent parts over white, 16 bit scaled to 8.
+
+    Raises:
+      BadRecord: the pixels can't be converted.
+    """
+    if image.mode == "RGB" and not image.info and not image.getexif():
+        return image
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips it at 255.
+            image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            canvas = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(canvas, image)
+        return image.convert("RGB")
+    except Exception as error:
+        raise BadRecord("damaged image") from error
+
+
+def inference_image(image: Image.Image, size: int, form: Form = "exact") -> np.ndarray:
+    """Shortest side to `size` by antialiased bicubic resizing, then the central square.
+
+    "exact" converts to RGB first. "released" (naver-ai/prolip, `src/prolip/transform.py`) converts
+    last: a palette is then resized by nearest neighbour, transparency dropped, rotation ignored.
+    Both give the same for RGB and grey pictures.
+
+    Returns:
+      UInt8[size size 3].
+    """
+    if form == "exact":
+        image = rgb(image)
+    width, height = image.size
+    short = min(width, height)
+    width, height = int(size * width / short), int(size * height / short)
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    image = image.crop((left, top, left + size, top + size))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def normalize(image: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
+    """Pixels [..., 3] in 0 ... 255 to float32 by `mean` and `std` of the range 0 ... 1."""
+    scaled = image.astype(jnp.float32) / 255
+    shape = (1,) * (image.ndim - 1) + (3,)
+    center, deviation = (jnp.asarray(x, jnp.float32).reshape(shape) for x in (mean, std))
+    return (scaled - center) / deviation

@@ -1,0 +1,96 @@
+"""Stored records to decoded ones, with the next good one in the place of a bad one."""
+
+from typing import NamedTuple
+
+from PIL import Image
+
+from prolip.config import DataConfig
+from prolip.data import image as images
+from prolip.data.records import BadRecord, DataError
+from prolip.data.sources import Source
+from prolip.data.text import caption_id, clean
+
+
+class Item(NamedTuple):
+    """A decoded record."""
+
+    image: Image.Image  # As stored if `upright` was not asked for, else RGB.
+    texts: tuple[tuple[str, ...], ...]  # Cleaned, distinct texts of each caption feature.
+    captions: tuple[int, ...]  # Ids of all distinct texts, in order.
+    labels: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """A good record, and the bad ones that were passed over on the way to it."""
+
+    number: int
+    item: Item
+    bad: tuple[tuple[int, str], ...]  # (record number, reason)
+
+
+class Items:
+    """Decoded records by number; those that were bad are remembered, good ones if `cache` is set.
+
+    Args:
+      source: Where records come from.
+      config: Cleaning, limits, and whether to keep decoded records in memory.
+      upright: Give RGB pictures, otherwise in the mode that they are stored in.
+      least: Pixels a side that a JPEG keeps at least; 0 decodes it at full size.
+    """
+
+    def __init__(self, source: Source, config: DataConfig, *, upright: bool, least: int = 0):
+        self.source, self._config = source, config
+        self._upright, self._least = upright, least
+        self._kept: dict[int, Item] = {}
+        self._bad: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Item:
+        """Raises BadRecord if the record can't be used."""
+        item = self._kept.get(index)
+        if item is not None:
+            return item
+        if index in self._bad:
+            raise BadRecord(self._bad[index])
+        try:
+            item = self._decode(index)
+        except BadRecord as bad:
+            self._bad[index] = str(bad)
+            raise
+        if self._config.cache:
+            self._kept[index] = item
+        return item
+
+    def at_or_after(self, index: int) -> Found:
+        """The record, or the next good one in the order of numbers, which wraps around.
+
+        Raises:
+          DataError: no record is good.
+        """
+        bad: list[tuple[int, str]] = []
+        for step in range(len(self)):
+            number = (index + step) % len(self)
+            try:
+                return Found(number, self[number], tuple(bad))
+            except BadRecord as error:
+                bad.append((number, str(error)))
+        reasons = sorted({reason for _, reason in bad}) or ["the split is empty"]
+        raise DataError(f"{self.source.name} has no record that can be used: {', '.join(reasons)}")
+
+    def _decode(self, index: int) -> Item:
+        record = self.source[index]
+        cleaning = self._config.tokenizer.cleaning
+        texts = tuple(
+            tuple(dict.fromkeys(t for t in (clean(text, cleaning) for text in feature) if t))
+            for feature in record.captions
+        )
+        captions = tuple(dict.fromkeys(caption_id(text) for feature in texts for text in feature))
+        if not captions:
+            raise BadRecord("no caption")
+        image = images.decode(record.image, self._config.max_pixels, self._least)
+        if self._upright:
+            image = images.rgb(image)
+            image.info = {}  # Pillow copies it at every step of an augmentation.
+        return Item(image, texts, captions, record.labels)

@@ -1,0 +1,216 @@
+"""Training batches as a pure function of (seed, config, data, step).
+
+Grain's `MapDataset` gives the order of records: a permutation for each epoch. The batch is the unit
+of its transforms, so that its cost for each record is that of an index. All other chance comes from
+one generator for each global batch, keyed by (seed, step), of which a process takes its rows.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+from absl import flags
+
+from prolip.config import DataConfig
+from prolip.data import augment, captions
+from prolip.data.items import Found, Items
+from prolip.data.quarantine import Quarantine
+from prolip.data.records import BadRecord, Batch, DataError
+from prolip.data.sources import Source
+from prolip.data.tokenizer import Tokenizer, make_tokenizer
+
+NUM_DRAWS = captions.NUM_DRAWS + augment.NUM_DRAWS
+
+
+class TrainPipeline:
+    """Endless batches of the training split.
+
+    Args:
+      config: Data set, captions, augmentation, readers.
+      image_size: Pixels a side.
+      tokenizer: For captions.
+      global_batch: Rows of a batch over all processes.
+      rows: (start, count) of those of this process; count divides global_batch and start.
+      seed: Of order and chance.
+
+    Attributes:
+      quarantine: Account of the records that could not be used, up to the last batch given.
+
+    Raises:
+      DataError: the data set, its features or the options can't be used.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        image_size: int,
+        tokenizer: Tokenizer,
+        global_batch: int,
+        rows: tuple[int, int] | None = None,
+        seed: int = 0,
+    ):
+        captions.check(config)
+        start, count = rows or (0, global_batch)
+        if count < 1 or global_batch % count or start % count or start >= global_batch:
+            raise DataError(f"rows {start} to {start + count} are no even part of {global_batch}")
+        self._config, self._global_batch, self._seed = config, global_batch, seed
+        self._shard, self._shards = start // count, global_batch // count
+        self._source = Source(config, config.train_split)
+        if not len(self._source):
+            raise DataError(f"split {config.train_split!r} of {config.name} is empty")
+        self._load = _Load(config, image_size, tokenizer, global_batch, start, seed, self._source)
+        self._tokenizer = tokenizer
+        self._image_size = image_size
+        self.quarantine = Quarantine(config.max_bad_fraction)
+
+    @property
+    def num_records(self) -> int:
+        """Records of the split: the length of an epoch."""
+        return len(self._source)
+
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What must agree for a run to go on with the same batches; JSON values."""
+        config = self._config
+        return {
+            "data_set": self._source.name,
+            "split": config.train_split,
+            "records": len(self._source),
+            "digest": self._source.digest(),
+            "image_feature": config.image_feature,
+            "caption_features": list(config.caption_features),
+            "caption_weights": list(config.caption_weights),
+            "caption_templates": list(config.caption_templates),
+            "max_captions": config.max_captions,
+            "augment": json.loads(json.dumps(dataclasses.asdict(config.augment))),
+            "max_pixels": config.max_pixels,
+            "image_size": self._image_size,
+            "tokenizer": self._tokenizer.digest(),
+            "global_batch": self._global_batch,
+            "seed": self._seed,
+        }
+
+    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+        """Batches from a step on; close the iterator to stop the readers.
+
+        Raises:
+          DataError: while iterating, if more than `max_bad_fraction` of the records are bad.
+        """
+        workers = self._config.num_workers
+        workers = self._config.num_workers
+        iterator = iter(self._dataset(start_step))
+        try:
+            for loaded in iterator:
+                if loaded.error is not None:
+                    raise loaded.error
+                self.quarantine.add(len(loaded.batch.index), loaded.bad)
+                # Copied out of the memory that Grain shares with reader processes.
+                yield Batch(*map(np.array, loaded.batch)) if workers else loaded.batch
+        finally:
+            iterator.close()
+
+    def _dataset(self, start_step: int) -> grain.IterDataset:
+        config = self._config
+        records = grain.MapDataset.range(len(self._source))
+        order = records.seed(self._seed % 2**32).shuffle().repeat()
+        count = self._global_batch // self._shards
+        parts = order.batch(count, drop_remainder=True, batch_fn=_array)
+        own = parts[self._shard :: self._shards].map_with_index(self._load)
+        options = grain.ReadOptions(max(1, config.num_threads), max(1, config.prefetch))
+        data = own[start_step:].to_iter_dataset(options)
+        if config.num_workers:
+            if not flags.FLAGS.is_parsed():  # Grain's processes ask for flags.
+                flags.FLAGS.mark_as_parsed()
+            data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.num_workers))
+        return data
+
+
+class _Loaded(NamedTuple):
+    """A batch, or why there is none: an exception inside Grain would stop it without a word."""
+
+    batch: Batch | None
+    bad: tuple[tuple[int, str], ...]  # (record number, reason) in the order of the rows.
+    error: Exception | None = None
+
+
+class _Load:
+    """From (step, record numbers of this process) to its rows of the batch."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        image_size: int,
+        tokenizer: Tokenizer,
+        global_batch: int,
+        start: int,
+        seed: int,
+        source: Source,
+    ):
+        self._config, self._size, self._tokenizer = config, image_size, tokenizer
+        self._global_batch, self._start, self._seed = global_batch, start, seed
+        least = math.ceil(image_size / math.sqrt(min(config.augment.crop_scale)))
+        self._items = Items(source, config, upright=True, least=least)
+        self._tokens = functools.lru_cache(maxsize=65_536)(self._tokenize)
+
+    def __call__(self, step: int, numbers: np.ndarray) -> _Loaded:
+        try:
+            found = [self._items.at_or_after(int(number)) for number in numbers]
+            batch = self._batch(found, self._draws(step, len(numbers)))
+            return _Loaded(batch, tuple(bad for record in found for bad in record.bad))
+        except Exception as error:
+            return _Loaded(None, (), error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = (self._config, self._size, self._tokenizer, self._global_batch, self._start)
+        return _Load, (*arguments, self._seed, self._items.source)
+
+    def _draws(self, step: int, count: int) -> np.ndarray:
+        """This process's rows of the uniform numbers of the global batch."""
+        key = np.array([self._seed % 2**64, step], np.uint64)
+        draws = np.random.Generator(np.random.Philox(key=key)).random(
+            (self._global_batch, NUM_DRAWS)
+        )
+        return draws[self._start : self._start + count]
+
+    def _batch(self, found: Sequence[Found], draws: np.ndarray) -> Batch:
+        config = self._config
+        chances = draws[:, : captions.NUM_DRAWS].tolist()
+        drawn = [
+            captions.draw(record.item, config, chance)
+            for record, chance in zip(found, chances, strict=True)
+        ]
+        images = [record.item.image for record in found]
+        return Batch(
+            image=augment.augment(
+                images, self._size, config.augment, draws[:, captions.NUM_DRAWS :]
+            ),
+            text=np.stack([self._tokens(caption.text) for caption in drawn]),
+            caption=_array([caption.caption for caption in drawn]),
+            captions=np.stack([caption.captions for caption in drawn]),
+            index=_array([record.number for record in found]),
+        )
+
+    def _tokenize(self, text: str) -> np.ndarray:
+        return self._tokenizer([text])[0]
+
+
+def train_tokenizer(config: DataConfig, length: int) -> Tokenizer:
+    """The tokenizer of a config; the kind "train" reads the captions of the training split."""
+    texts: list[str] = []
+    if config.tokenizer.kind == "train":
+        source = Source(config, config.train_split)
+        texts = [template.replace("{}", " ") for template in config.caption_templates]
+        for index in range(len(source)):
+            with contextlib.suppress(BadRecord):
+                texts += (text for feature in source[index].captions for text in feature)
+    return make_tokenizer(config.tokenizer, length, texts)
+
+
+def _array(numbers: Sequence[int]) -> np.ndarray:
+    return np.asarray(numbers, np.int32)

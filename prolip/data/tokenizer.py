@@ -1,0 +1,196 @@
+"""Three kinds of tokenizer behind one interface; each is saved as a few files and found again."""
+
+import hashlib
+import json
+import pathlib
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import sentencepiece
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from prolip.config import Cleaning, TokenizerConfig
+from prolip.data.records import DataError
+from prolip.data.text import clean
+
+SPEC = "tokenizer_spec.json"  # Length, ids and cleaning; names the vocabulary's file.
+HF = "tokenizer.json"
+SENTENCEPIECE = "tokenizer.model"
+PAD, MASK, UNKNOWN = "[PAD]", "[MASK]", "[UNK]"
+Encode = Callable[[Sequence[str]], Iterable[Sequence[int]]]
+
+
+class Tokenizer:
+    """Texts to rows of `length` ids below `vocab_size`, cut or filled with `pad_id` at the end.
+
+    Attributes:
+      vocab_size: One more than the largest id.
+      length: Ids of a row.
+      pad_id: Fills short rows.
+      mask_id: Stands for a token that a masked view hides.
+      cleaning: What is done to a text first.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        vocabulary: bytes,
+        length: int,
+        pad_id: int,
+        mask_id: int,
+        cleaning: Cleaning,
+    ):
+        if cleaning not in typing.get_args(Cleaning):
+            raise DataError(f"unknown cleaning of texts {cleaning!r}")
+        self._file, self._vocabulary = file, vocabulary
+        opened = _open(file, vocabulary, length)
+        self._encode: Encode = opened.encode
+        self.vocab_size: int = max(opened.vocab_size, pad_id + 1, mask_id + 1)
+        self.length, self.cleaning = length, cleaning
+        self.pad_id = opened.pad_id if pad_id < 0 else pad_id
+        self.mask_id = opened.mask_id if mask_id < 0 else mask_id
+        for name in ("pad_id", "mask_id"):
+            if getattr(self, name) < 0:
+                raise DataError(f"the tokenizer does not say its {name}; set data.tokenizer.{name}")
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Int32[texts length]; texts are cleaned here."""
+        rows = np.full((len(texts), self.length), self.pad_id, np.int32)
+        for row, ids in zip(
+            rows, self._encode([clean(t, self.cleaning) for t in texts]), strict=True
+        ):
+            row[: len(ids)] = ids
+        return rows
+
+    def files(self) -> dict[str, bytes]:
+        """All that `load_tokenizer` needs, by file name."""
+        spec = {
+            "file": self._file,
+            "length": self.length,
+            "pad_id": self.pad_id,
+            "mask_id": self.mask_id,
+            "cleaning": self.cleaning,
+        }
+        return {self._file: self._vocabulary, SPEC: json.dumps(spec, indent=1).encode()}
+
+    def digest(self) -> str:
+        """Hash of the files."""
+        digest = hashlib.sha256()
+        for name, content in sorted(self.files().items()):
+            digest.update(f"{name} {len(content)} ".encode() + content)
+        return digest.hexdigest()
+
+    def __reduce__(self) -> tuple[typing.Any, ...]:
+        return load_tokenizer, (self.files(),)  # How a reader process gets it.
+
+
+def load_tokenizer(files: Mapping[str, bytes]) -> Tokenizer:
+    """Inverse of `Tokenizer.files`; other files are ignored.
+
+    Raises:
+      DataError: a file is missing or damaged.
+    """
+    try:
+        spec = json.loads(files[SPEC])
+        vocabulary = files[spec["file"]]
+        length, pad_id, mask_id = (int(spec[name]) for name in ("length", "pad_id", "mask_id"))
+        return Tokenizer(spec["file"], vocabulary, length, pad_id, mask_id, spec["cleaning"])
+    except DataError:
+        raise
+    except KeyError as error:
+        raise DataError(f"the tokenizer lacks {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{SPEC} is damaged: {error}") from error
+
+
+def make_tokenizer(config: TokenizerConfig, length: int, captions: Iterable[str] = ()) -> Tokenizer:
+    """The tokenizer that a config asks for.
+
+    Args:
+      config: Kind, file and ids.
+      length: Ids of a row.
+      captions: Texts for the kind "train"; the same set of texts gives the same tokenizer.
+
+    Raises:
+      DataError: no captions, or the file is missing or not a tokenizer.
+    """
+    if config.kind == "train":
+        file, vocabulary = HF, _train(config, captions)
+    else:
+        file = HF if config.kind == "hf" else SENTENCEPIECE
+        try:
+            vocabulary = pathlib.Path(config.path).read_bytes()
+        except OSError as error:
+            reason = f"{config.path!r} can't be read: {error.strerror}"
+            raise DataError(f"{reason}; set data.tokenizer.path") from error
+    return Tokenizer(file, vocabulary, length, config.pad_id, config.mask_id, config.cleaning)
+
+
+def _train(config: TokenizerConfig, captions: Iterable[str]) -> bytes:
+    """Byte-pair encoding within words of the captions; [PAD] is 0, [MASK] 1, [UNK] 2."""
+    texts = sorted({clean(text, config.cleaning) for text in captions} - {""})
+    if not texts:
+        raise DataError("there are no captions to train a tokenizer on; see data.caption_features")
+    tokenizer = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab_size,
+        special_tokens=[PAD, MASK, UNKNOWN],
+        show_progress=False,
+        # Rare signs of a large set would crowd out words: they become [UNK].
+        limit_alphabet=max(1, config.vocab_size // 4),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.to_str(pretty=True).encode()
+
+
+class _HuggingFace:
+    """A `tokenizer.json`; its post-processor may add tokens, which count towards the length."""
+
+    def __init__(self, vocabulary: bytes, length: int):
+        self._tokenizer = tokenizers.Tokenizer.from_buffer(vocabulary)
+        padding = self._tokenizer.padding
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(length)
+        # A caption that spells "[MASK]" is text, not the token.
+        self._tokenizer.encode_special_tokens = True
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.vocab_size = max(ids.values(), default=0) + 1
+        self.pad_id = padding["pad_id"] if padding else _first(ids, (PAD, "<pad>"))
+        self.mask_id = _first(ids, (MASK, "<mask>", UNKNOWN, "<unk>"))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+
+class _SentencePiece:
+    """A SentencePiece model; its end of sentence, if any, closes every text, cut ones too."""
+
+    def __init__(self, vocabulary: bytes, length: int):
+        self._length = length
+        self._model = sentencepiece.SentencePieceProcessor(model_proto=vocabulary)
+        self._end = [self._model.eos_id()] if self._model.eos_id() >= 0 else []
+        self.vocab_size = self._model.get_piece_size()
+        self.pad_id = self._model.pad_id() if self._model.pad_id() >= 0 else self._model.eos_id()
+        self.mask_id = self._model.unk_id()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        room = self._length - len(self._end)
+        return [ids[:room] + self._end for ids in self._model.encode(list(texts))]
+
+
+def _open(file: str, vocabulary: bytes, length: int) -> typing.Any:
+    kinds = {HF: _HuggingFace, SENTENCEPIECE: _SentencePiece}
+    if file not in kinds:
+        raise DataError(f"unknown kind of tokenizer file {file!r}; known: {', '.join(kinds)}")
+    try:
+        return kinds[file](vocabulary, length)
+    except Exception as error:  # Both libraries raise bare ones.
+        raise DataError(f"{file} is not a tokenizer that can be used: {error}") from error
+
+
+def _first(ids: Mapping[str, int], names: Iterable[str]) -> int:
+    return next((ids[name] for name in names if name in ids), -1)
