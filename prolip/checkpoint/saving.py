@@ -1,0 +1,132 @@
+"""Saves that go on while training does: Orbax writes, then a thread of ours finishes the step."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+from prolip.checkpoint import trees
+from prolip.checkpoint.errors import CheckpointError, is_disk_full
+
+
+class _KnownErrors(logging.Filter):
+    """Drops the tracebacks that Orbax logs of errors that the next `check` raises anyway."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and "orbax" in record.pathname)
+
+
+_KNOWN_ERRORS = _KnownErrors()
+
+
+class Saver:
+    """One save at a time, with the failure of the last ones kept until somebody asks."""
+
+    def __init__(self, timeout_seconds: int = 1200):
+        """Starts nothing yet.
+
+        Args:
+          timeout_seconds: after which processes stop waiting for each other.
+        """
+        self._timeout = timeout_seconds
+        self._orbax: ocp.AsyncCheckpointer | None = None
+        self._thread: threading.Thread | None = None
+        self._failures: list[CheckpointError] = []
+        logging.getLogger("absl").addFilter(_KNOWN_ERRORS)
+
+    def start(
+        self,
+        step: int,
+        directory: Path,
+        items: Mapping[str, Any],
+        *,
+        before: Callable[[], None],
+        finish: Callable[[], None],
+        abandon: Callable[[], None],
+    ) -> None:
+        """Copies `items` to the host, then goes on in a thread; waits for the save before.
+
+        Args:
+          step: named in the failure.
+          directory: where Orbax puts the items.
+          items: name -> tree of arrays.
+          before: makes room for the directory; called here.
+          finish: called in the thread when Orbax is done; the save has failed if it raises.
+          abandon: removes what a failed save left; called in the thread or here.
+        """
+        self.join()
+        try:
+            before()
+            if self._orbax is None:
+                handler = ocp.CompositeCheckpointHandler()
+                self._orbax = ocp.AsyncCheckpointer(handler, timeout_secs=self._timeout)
+            self._orbax.save(directory, args=trees.composite(items))
+        except Exception as e:
+            self._fail(step, directory, e, abandon)
+            return
+        self._thread = threading.Thread(
+            target=self._run, args=(step, directory, finish, abandon), name=f"save {step}"
+        )
+        self._thread.start()
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Does `work` in the thread, for what need not be waited for; it must not raise."""
+        self.join()
+        self._thread = threading.Thread(target=work, name="checkpoint")
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits until nothing is under way; raises nothing."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def raise_failure(self) -> None:
+        """Raises the oldest failure that was not raised yet."""
+        if self._failures:
+            raise self._failures.pop(0)
+
+    def close(self) -> None:
+        """Waits, and ends the threads."""
+        self.join()
+        self._reset()
+
+    def _run(
+        self, step: int, directory: Path, finish: Callable[[], None], abandon: Callable[[], None]
+    ) -> None:
+        assert self._orbax is not None
+        try:
+            self._orbax.wait_until_finished()
+            finish()
+        except BaseException as e:
+            self._fail(step, directory, e, abandon)
+
+    def _fail(
+        self, step: int, directory: Path, error: BaseException, abandon: Callable[[], None]
+    ) -> None:
+        self._reset()
+        with contextlib.suppress(Exception):
+            abandon()
+        if is_disk_full(error):
+            text = (
+                f"Saving checkpoint {step} failed: the disk of {directory.parent} is full. Free "
+                "space there; the checkpoints before are intact and later saves are tried again."
+            )
+        else:
+            text = f"Saving checkpoint {step} failed: {type(error).__name__}: {error}"
+        failure = CheckpointError(text) if not isinstance(error, CheckpointError) else error
+        failure.__cause__ = None if failure is error else error
+        self._failures.append(failure)
+
+    def _reset(self) -> None:
+        """Ends Orbax's threads; an error that it still holds is known already."""
+        checkpointer, self._orbax = self._orbax, None
+        if checkpointer is not None:
+            for _ in range(2):
+                with contextlib.suppress(Exception):
+                    checkpointer.close()
+                    break
