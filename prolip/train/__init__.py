@@ -1,0 +1,1 @@
+"""Training: pure step, and the loop around it that does I/O and keeps time."""

@@ -1,0 +1,303 @@
+"""The training run: reads, steps, writes, saves. The only part of training that has a clock."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+
+from prolip import sharding
+from prolip.checkpoint import CheckpointStore
+from prolip.checkpoint.writer import Evaluations
+from prolip.config import ConfigError, TrainConfig, to_dict
+from prolip.data.image import Preprocessing
+from prolip.data.pipeline import TrainPipeline, train_tokenizer
+from prolip.data.records import Batch
+from prolip.data.sources import prepare
+from prolip.data.tokenizer import Tokenizer, load_tokenizer
+from prolip.models import count, two_tower
+from prolip.train.metrics import Log
+from prolip.train.non_finite import Guard
+from prolip.train.optimizer import make_optimizer, schedule
+from prolip.train.preemption import StopNotice
+from prolip.train.progress import ProgressLine, Rates, Speedometer
+from prolip.train.resume import check_config, check_fingerprint
+from prolip.train.state import TrainState, abstract_state, from_items, init_state, to_items
+from prolip.train.step import TextIds, check_batch, make_train_step
+from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
+
+CONFIG_ASSET = "config.json"
+PREPROCESSING_ASSET = "preprocessing.json"
+
+
+class Outcome(NamedTuple):
+    """How a call of `train` ended."""
+
+    step: int
+    stopped_by: int | None  # The signal; None at the end of the run.
+
+
+class _Pending(NamedTuple):
+    """Metrics that are still on the device, and the rows that they came from."""
+
+    step: int
+    metrics: dict[str, jax.Array]
+    rows: Batch
+
+
+def train(
+    config: TrainConfig,
+    path: str,
+    *,
+    allow_changes: bool = False,
+    evaluations: Evaluations | None = None,
+    console: Console | None = None,
+) -> Outcome:
+    """Trains to `config.total_steps` in the workdir at `path`, going on from what is there.
+
+    Args:
+      config: the whole experiment.
+      path: of the workdir.
+      allow_changes: goes on with a configuration or data other than the run began with.
+      evaluations: gives metrics by manifest hash for `config.checkpoint`'s rules; evaluation is
+        another process, which the trainer knows by its files only.
+      console: where to print.
+
+    Raises:
+      ConfigError: something about the configuration, the workdir or the machine doesn't fit.
+      CheckpointError: no good checkpoint among those that are there, or one can't be written.
+      NonFiniteError: by the policy of the configuration.
+    """
+    console = console or Console()
+    mesh = sharding.make_mesh(config.mesh)
+    check_batch(config, mesh)
+    two_tower.check(config.model)
+    schedule(config.optimizer, config.total_steps)
+    workdir = open_workdir(path)
+    for change in check_config(workdir, config, allow_changes):
+        console.print(f"changed: {change}", highlight=False)
+    store = CheckpointStore(
+        workdir.checkpoints,
+        write=True,
+        keep=config.checkpoint,
+        evaluations=evaluations,
+        on_damage=lambda step, damage: console.print(
+            f"[yellow]checkpoint {step} is damaged and set aside[/]: "
+            + "; ".join(map(str, damage[:5])),
+            highlight=False,
+        ),
+    )
+    with store, jax.set_mesh(mesh):
+        return _run(config, workdir, store, mesh, allow_changes, console)
+
+
+def _run(
+    config: TrainConfig,
+    workdir: Workdir,
+    store: CheckpointStore,
+    mesh: jax.sharding.Mesh,
+    allow_changes: bool,
+    console: Console,
+) -> Outcome:
+    notice = StopNotice()
+    try:
+        workdir.write_config(config)
+        prepare(config.data)
+        restored = store.latest()
+        tokenizer = _tokenizer(config, store, restored)
+        pipeline = TrainPipeline(
+            config.data,
+            image_size=config.model.image.image_size,
+            tokenizer=tokenizer,
+            global_batch=config.global_batch,
+            rows=sharding.process_rows(mesh, config.global_batch),
+            seed=config.seed,
+        )
+        state, train_step = _make(config, store, restored, mesh, tokenizer)
+        if restored is not None:
+            check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
+        first = int(state.step)
+        _announce(console, config, workdir, first, mesh)
+        if first >= config.total_steps:
+            return Outcome(first, None)
+        workdir.done.unlink(missing_ok=True)
+        loop = _Loop(config, workdir, store, tokenizer, pipeline, first, console)
+        try:
+            return loop.run(state, train_step, mesh, notice)
+        finally:
+            loop.close()
+    finally:
+        notice.close()
+
+
+class _Loop:
+    """The state of the loop that is not the state of training."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        workdir: Workdir,
+        store: CheckpointStore,
+        tokenizer: Tokenizer,
+        pipeline: TrainPipeline,
+        first: int,
+        console: Console,
+    ):
+        self._config, self._workdir, self._store = config, workdir, store
+        self._pipeline = pipeline
+        self._assets = _assets(config, tokenizer)
+        self._log = Log(config.logging, workdir, first, to_dict(config))
+        self._guard = Guard(config.non_finite, config.max_skipped, workdir)
+        self._speed = Speedometer(config.global_batch, count.train_flops_per_pair(config.model))
+        self._line = ProgressLine(console, config.total_steps, first)
+        self._pending: _Pending | None = None
+        self._listed = 0
+
+    def run(self, state: TrainState, train_step: Any, mesh: Any, notice: StopNotice) -> Outcome:
+        """Steps until the end or a notice; always ends on a saved step."""
+        config, first = self._config, int(state.step)
+        batches = self._pipeline.batches(first)
+        for step in range(first + 1, config.total_steps + 1):
+            asked = time.monotonic()
+            rows = next(batches)
+            wait = time.monotonic() - asked
+            state, metrics = train_step(state, sharding.to_global(mesh, rows))
+            # One step late, so that the device never waits for the host to read its numbers.
+            self._settle()
+            self._pending = _Pending(step, metrics, rows)
+            self._speed.step(time.monotonic(), wait)
+            self._store.check()
+            stop = notice.reached(step)
+            if stop or step % config.checkpoint.every == 0 or step == config.total_steps:
+                self._save(state)
+            if stop:
+                break
+        _close(batches)
+        self._store.wait()
+        if not stop:
+            write_whole(self._workdir.done, json.dumps({"step": step}) + "\n")
+        return Outcome(step, notice.signal if stop else None)
+
+    def close(self) -> None:
+        """Ends the records; what was measured before an error is in them."""
+        self._line.close()
+        self._log.close()
+
+    def _settle(self) -> None:
+        """Reads, checks, shows and records the numbers of the last step dispatched."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        metrics = {k: v.item() for k, v in jax.device_get(pending.metrics).items()}
+        self._guard.check(pending.step, metrics, pending.rows)
+        rates = self._speed.rates(self._config.total_steps - pending.step)
+        self._line.update(pending.step, metrics["loss"], rates)
+        self._list_bad_records()
+        every = self._config.logging.every
+        if pending.step % every == 0 or pending.step == self._config.total_steps:
+            self._log.write(pending.step, metrics, _throughput(rates))
+
+    def _list_bad_records(self) -> None:
+        lines = self._pipeline.quarantine.lines()
+        if len(lines) == self._listed:
+            return
+        self._listed = len(lines)
+        # With those that the run met before it was resumed.
+        known = {row["record"]: row for row in [*read_jsonl(self._workdir.quarantine), *lines]}
+        text = "".join(json.dumps(row) + "\n" for row in known.values())
+        write_whole(self._workdir.quarantine, text)
+
+    def _save(self, state: TrainState) -> None:
+        # A step that the guard would stop at must not be saved as done.
+        self._settle()
+        step = int(state.step)
+        meta = {
+            "step": step,
+            "samples": step * self._config.global_batch,
+            "seed": self._config.seed,
+            "data": self._pipeline.fingerprint,
+            "versions": {"jax": jax.__version__},
+        }
+        # The record of a step is on the disk before its checkpoint exists.
+        self._store.save(step, to_items(state), meta, self._assets, self._log.flush)
+        self._speed.pause()
+
+
+def _tokenizer(config: TrainConfig, store: CheckpointStore, restored: int | None) -> Tokenizer:
+    if restored is not None:
+        return load_tokenizer(store.assets(restored))
+    tokenizer = train_tokenizer(config.data, config.model.text.length)
+    if tokenizer.vocab_size > config.model.text.vocab_size:
+        raise ConfigError(
+            f"config.model.text.vocab_size: {config.model.text.vocab_size} is less than the "
+            f"{tokenizer.vocab_size} of the tokenizer"
+        )
+    return tokenizer
+
+
+def _make(
+    config: TrainConfig,
+    store: CheckpointStore,
+    restored: int | None,
+    mesh: jax.sharding.Mesh,
+    tokenizer: Tokenizer,
+) -> tuple[TrainState, Any]:
+    model = two_tower.build(config.model)
+    optimizer = make_optimizer(config.optimizer, config.total_steps)
+    train_step = make_train_step(
+        model,
+        optimizer,
+        schedule(config.optimizer, config.total_steps),
+        config,
+        TextIds(tokenizer.pad_id, tokenizer.mask_id),
+    )
+    if restored is None:
+        # A key apart from those of the steps.
+        key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
+        return init_state(model, optimizer, key), train_step
+    like = abstract_state(model, optimizer, mesh)
+    items = {name: store.restore(restored, name, tree) for name, tree in to_items(like).items()}
+    return from_items(items, like), train_step
+
+
+def _assets(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, bytes]:
+    """What makes a checkpoint usable with nothing else."""
+    preprocessing = Preprocessing(config.model.image.image_size, config.data.mean, config.data.std)
+    return {
+        CONFIG_ASSET: json.dumps(to_dict(config), indent=2).encode(),
+        PREPROCESSING_ASSET: json.dumps(preprocessing.to_dict(), indent=2).encode(),
+        **tokenizer.files(),
+    }
+
+
+def _throughput(rates: Rates | None) -> dict[str, float]:
+    if rates is None:
+        return {}
+    values = rates._asdict()
+    values.pop("seconds_left")
+    return {f"time/{k}": v for k, v in values.items() if v is not None}
+
+
+def _announce(
+    console: Console, config: TrainConfig, workdir: Workdir, first: int, mesh: jax.sharding.Mesh
+) -> None:
+    sizes = count.count(config.model)["total"]
+    shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1) or "one"
+    start = f"resuming at step {first}" if first else "starting"
+    device = jax.devices()[0].device_kind
+    console.print(
+        f"{start}: {config.total_steps} steps of {config.global_batch} pairs, "
+        f"{sizes.parameters / 1e6:.1f} M parameters, {config.model.dtype}, "
+        f"{jax.device_count()} x {device} (mesh: {shape}), workdir {workdir.path}",
+        highlight=False,
+    )
+    if first >= config.total_steps:
+        console.print("the run is complete: nothing to train", highlight=False)
+
+
+def _close(batches: Iterator[Batch]) -> None:
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()

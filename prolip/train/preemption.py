@@ -1,0 +1,36 @@
+"""Notices that the machine is about to go, or that a person has had enough."""
+
+import signal
+from types import FrameType
+
+import jax
+
+
+class StopNotice:
+    """Remembers SIGTERM and Ctrl-C until the loop has finished its step; a second one kills.
+
+    Under `jax.distributed` the notice of one process reaches all of them at the same step.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._previous = {
+            s: signal.signal(s, self._notice) for s in (signal.SIGTERM, signal.SIGINT)
+        }
+
+    def reached(self, step: int) -> bool:
+        """Whether to save and stop now; every process must ask at every step."""
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            return bool(multihost_utils.reached_preemption_sync_point(step))
+        return self.signal is not None
+
+    def close(self) -> None:
+        """Gives the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _notice(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)

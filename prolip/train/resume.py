@@ -1,0 +1,62 @@
+"""What must agree for a run to go on, and the sentence that says what does not."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from prolip.config import ConfigError, TrainConfig, to_dict
+from prolip.workdir import Workdir, differences
+
+# Keys that change how a run is done, not what it computes.
+FREE = (
+    "config.logging",
+    "config.checkpoint",
+    "config.eval",
+    "config.mesh",
+    "config.non_finite",
+    "config.max_skipped",
+    "config.model.remat",
+    "config.data.data_dir",
+    "config.data.num_threads",
+    "config.data.num_workers",
+    "config.data.prefetch",
+    "config.data.cache",
+)
+
+
+def check_config(workdir: Workdir, config: TrainConfig, allow_changes: bool) -> list[str]:
+    """Compares with the configuration that the run began with; gives what changes.
+
+    Raises:
+      ConfigError: something that the result depends on differs and `allow_changes` is not set.
+    """
+    if not workdir.config.exists():
+        return []
+    changed = list(differences(to_dict(workdir.read_config()), to_dict(config)))
+    binding = [c for c in changed if not c.startswith(FREE)]
+    if binding and not allow_changes:
+        raise ConfigError(
+            f"{workdir.path} holds a run with another configuration: "
+            + "; ".join(binding[:5])
+            + (f"; and {len(binding) - 5} more" if len(binding) > 5 else "")
+            + ". Choose another --workdir, or go on with --allow-config-change."
+        )
+    return changed
+
+
+def check_fingerprint(
+    saved: Mapping[str, Any], ours: Mapping[str, Any], allow_changes: bool
+) -> list[str]:
+    """Compares what decides which samples come next.
+
+    Raises:
+      ConfigError: the data is not that of the checkpoint and `allow_changes` is not set.
+    """
+    # As JSON has it, where tuples are lists.
+    changed = list(differences(saved, json.loads(json.dumps(ours)), "data"))
+    if changed and not allow_changes:
+        raise ConfigError(
+            f"the data is not what the checkpoint was trained on: {'; '.join(changed)}. "
+            "Going on would repeat or skip samples; --allow-config-change does it all the same."
+        )
+    return changed

@@ -1,0 +1,176 @@
+"""One training step: a pure function from state and batch to state and metrics."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from prolip import sharding
+from prolip.config import ConfigError, TrainConfig
+from prolip.data.image import normalize
+from prolip.data.records import Batch
+from prolip.gaussian import Gaussian
+from prolip.losses.objective import Embeddings, objective
+from prolip.models.text import masked
+from prolip.models.two_tower import TwoTower
+from prolip.sharding import spec
+from prolip.train import accumulate
+from prolip.train.state import TrainState
+
+Metrics = dict[str, jax.Array]
+
+
+class TextIds(NamedTuple):
+    """Ids of the tokenizer that masking needs."""
+
+    pad: int
+    mask: int
+
+
+def make_train_step(
+    model: TwoTower,
+    optimizer: optax.GradientTransformation,
+    learning_rate: optax.Schedule,
+    config: TrainConfig,
+    text_ids: TextIds,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The jitted step; it takes the state's memory for its result (donation)."""
+
+    @functools.partial(jax.jit, donate_argnames="state")
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        (loss, metrics), grads = loss_and_grads(model, config, text_ids, state.params, batch, key)
+        grad_norm = optax.tree.norm(grads)
+        # On the raw gradients: clipping would spread one bad number over all.
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = clip_scale(
+            optax.apply_updates(state.params, updates), config.optimizer.max_logit_scale
+        )
+        # A choice, not a product with zero, which would keep NaN.
+        keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
+        new = TrainState(
+            state.step + 1, keep(params, state.params), keep(opt_state, state.opt_state)
+        )
+        metrics |= {
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "learning_rate": learning_rate(state.step),
+            "logit_scale": jnp.exp(state.params["log_logit_scale"]),
+            "logit_bias": state.params["logit_bias"],
+            "finite": finite,
+            "samples_digest": digest(batch),
+        }
+        return new, metrics
+
+    return train_step
+
+
+def loss_and_grads(
+    model: TwoTower,
+    config: TrainConfig,
+    text_ids: TextIds,
+    params: Any,
+    batch: Batch,
+    key: jax.Array,
+) -> tuple[tuple[jax.Array, Metrics], Any]:
+    """Loss of the global batch, its metrics, and the gradient of the parameters."""
+    goal = config.objective
+    images = normalize(batch.image, config.data.mean, config.data.std)
+    passes = [accumulate.Pass(_encode(model), (images, batch.text), config.accumulation_steps)]
+    if goal.inclusion_masked:
+        keep_key, text_key = jax.random.split(key)
+        rows = jax.tree.map(functools.partial(every, stride=goal.mask_every), (images, batch.text))
+        texts = _mask_texts(rows[1], text_key, goal.mask_text_drop, text_ids)
+        keep = kept_patches(keep_key, config)
+        # No part of the masked pass is larger than a part of the whole one.
+        num_parts = max(1, config.accumulation_steps // goal.mask_every)
+        passes.append(accumulate.Pass(_encode(model, keep), (rows[0], texts), num_parts))
+
+    def loss(params: Any, embeddings: Sequence[tuple[Gaussian, Gaussian]]):
+        originals = masks = None
+        if len(embeddings) == 2:
+            originals = jax.tree.map(
+                functools.partial(every, stride=goal.mask_every), embeddings[0]
+            )
+            masks = embeddings[1]
+        return objective(
+            goal,
+            Embeddings(*embeddings[0], originals, masks),
+            jnp.exp(params["log_logit_scale"]),
+            params["logit_bias"],
+            batch.captions,
+            batch.caption,
+        )
+
+    return accumulate.value_and_grad(loss, params, passes)
+
+
+def check_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    """Raises ConfigError where the batch does not divide into shards, micro-batches and views."""
+    shards, batch = sharding.batch_shards(mesh), config.global_batch
+    if batch % shards:
+        raise ConfigError(
+            f"config.global_batch: {batch} does not divide over {shards} devices "
+            f"(mesh data x fsdp); the nearest that does is {max(1, round(batch / shards)) * shards}"
+        )
+    rows, steps = batch // shards, config.accumulation_steps
+    if steps < 1 or rows % steps:
+        raise ConfigError(
+            f"config.accumulation_steps: {steps} does not divide the {rows} pairs of a device"
+        )
+    stride = config.objective.mask_every
+    if config.objective.inclusion_masked and (
+        rows % stride or (rows // stride) % max(1, steps // stride)
+    ):
+        raise ConfigError(
+            f"config.objective.mask_every: masked views of every {stride}th pair don't divide the "
+            f"{rows} pairs of a device" + (f" in {steps} accumulation steps" if steps > 1 else "")
+        )
+
+
+def every(x: jax.Array, stride: int) -> jax.Array:
+    """Rows 0, stride, 2 stride ... of the global batch; each device takes them from its own."""
+    shape = (len(x) // stride, stride, *x.shape[1:])
+    return sharding.reshape(x, shape, "batch", *("dim",) * (len(shape) - 1))[:, 0]
+
+
+def kept_patches(key: jax.Array, config: TrainConfig) -> jax.Array:
+    """Sorted numbers of the patches that the masked images of this step keep."""
+    image = config.model.image
+    num_patches = (image.image_size // image.patch) ** 2
+    num_kept = int(config.objective.mask_image_keep * num_patches)
+    return jnp.sort(jax.random.permutation(key, num_patches)[:num_kept])
+
+
+def clip_scale(params: Any, largest: float) -> Any:
+    """Keeps the applied scale in [1, largest]."""
+    scale = jnp.clip(params["log_logit_scale"], 0.0, math.log(largest))
+    return params | {"log_logit_scale": scale}
+
+
+def digest(batch: Batch) -> jax.Array:
+    """A number (uint32) that tells which samples and captions a batch has, and in which rows."""
+    row = jax.lax.broadcasted_iota(
+        jnp.uint32, batch.index.shape, 0, out_sharding=jax.typeof(batch.index).sharding
+    )
+    mixed = batch.index.astype(jnp.uint32) * jnp.uint32(2654435761)
+    mixed = (mixed ^ batch.caption.astype(jnp.uint32)) * (2 * row + 1)
+    return (mixed ^ (mixed >> 15)).sum(dtype=jnp.uint32)
+
+
+def _encode(model: TwoTower, keep: jax.Array | None = None):
+    def encode(params: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Gaussian, Gaussian]:
+        images, tokens = inputs
+        return model.image(params, images, keep), model.text(params, tokens)
+
+    return encode
+
+
+def _mask_texts(tokens: jax.Array, key: jax.Array, drop: float, ids: TextIds) -> jax.Array:
+    draws = jax.random.uniform(key, tokens.shape, out_sharding=spec("batch", "length"))
+    return masked(tokens, draws, drop=drop, pad_id=ids.pad, mask_id=ids.mask)
