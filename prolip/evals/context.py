@@ -1,0 +1,55 @@
+"""What an evaluator gets, and what it gives back."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prolip.config import EvalConfig
+from prolip.gaussian import Gaussian
+
+
+class Context(NamedTuple):
+    """One checkpoint's embeddings of the evaluation split, as float32 NumPy arrays."""
+
+    images: Gaussian  # Float[images dim]
+    texts: Gaussian  # Float[captions dim]
+    captions: Sequence[str]  # Distinct texts.
+    levels: Sequence[str]  # For each caption the feature that it comes from.
+    positives: Sequence[np.ndarray]  # For each caption the images that it matches.
+    labels: Mapping[str, Sequence[str]]  # For each label feature, one class name an image.
+    encode_text: Callable[[Sequence[str]], Gaussian]  # For texts of an evaluator's own.
+    config: EvalConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalResult:
+    """Numbers for the curves, and what a report needs beside them."""
+
+    metrics: dict[str, float]  # Finite; what is not defined for this data is left out.
+    arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)  # JSON.
+
+
+Evaluator = Callable[[Context], EvalResult]
+
+
+def host_gaussian(mean: Any, log_var: Any) -> Gaussian:
+    """A Gaussian of NumPy arrays."""
+    return Gaussian(mean, log_var)
+
+
+def take(gaussian: Gaussian, rows: np.ndarray) -> Gaussian:
+    """The rows of a Gaussian that an index array selects, as NumPy arrays."""
+    return host_gaussian(np.asarray(gaussian.mean)[rows], np.asarray(gaussian.log_var)[rows])
+
+
+def variance_trace(gaussian: Gaussian) -> np.ndarray:
+    """Uncertainty [batch] in float64; a log-variance of minus infinity counts as zero variance."""
+    return np.exp(np.asarray(gaussian.log_var, np.float64)).sum(-1)
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that are numbers: a correlation with a constant, say, is not."""
+    return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}

@@ -1,0 +1,98 @@
+"""Embeds an evaluation split with the model of one checkpoint."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from prolip.config import EvalConfig
+from prolip.evals.context import Context, host_gaussian
+from prolip.evals.metrics import blocks
+from prolip.gaussian import Gaussian
+
+
+class Encoder(Protocol):
+    """A model on its devices; it fills up a batch that is too small for them itself."""
+
+    def image(self, images: np.ndarray) -> Gaussian:
+        """uint8 [batch, height, width, 3] -> float32 NumPy arrays [batch, dim]."""
+
+    def text(self, ids: np.ndarray) -> Gaussian:
+        """int32 [batch, length] -> float32 NumPy arrays [batch, dim]."""
+
+
+class Caption(Protocol):
+    """A text and the feature that it comes from."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def level(self) -> str: ...
+
+
+class Split(Protocol):
+    """The records of an evaluation split, in order."""
+
+    @property
+    def captions(self) -> Sequence[Caption]:
+        """Distinct texts."""
+
+    @property
+    def positives(self) -> Sequence[np.ndarray]:
+        """For each caption the indices of the images that it matches."""
+
+    @property
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """For each label feature one class name an image; "" where there is none."""
+
+    def images(self, batch: int) -> Iterator[np.ndarray]:
+        """Batches of uint8 [at most batch, height, width, 3]."""
+
+
+def embed(
+    split: Split,
+    encoder: Encoder,
+    tokenize: Callable[[list[str]], np.ndarray],
+    config: EvalConfig,
+) -> Context:
+    """What the evaluators get: all images and captions of a split as Gaussians.
+
+    Raises:
+      ValueError: an embedding is not a number; the first such item is named.
+    """
+    captions = [caption.text for caption in split.captions]
+
+    def encode_text(texts: Sequence[str]) -> Gaussian:
+        rows = blocks(len(texts), config.batch)
+        batches = (encoder.text(tokenize(list(texts[block]))) for block in rows)
+        return _checked(_joined(batches), "text")
+
+    images = _joined(encoder.image(batch) for batch in split.images(config.batch))
+    return Context(
+        images=_checked(images, "image"),
+        texts=encode_text(captions),
+        captions=captions,
+        levels=[caption.level for caption in split.captions],
+        positives=split.positives,
+        labels=split.labels,
+        encode_text=encode_text,
+        config=config,
+    )
+
+
+def _joined(parts: Iterable[Gaussian]) -> Gaussian:
+    means, log_vars = zip(*parts, strict=True)
+    return host_gaussian(np.concatenate(means), np.concatenate(log_vars))
+
+
+def _checked(gaussian: Gaussian, kind: str) -> Gaussian:
+    # A log-variance of minus infinity is zero variance.
+    mean, log_var = np.asarray(gaussian.mean), np.asarray(gaussian.log_var)
+    good: np.ndarray = np.isfinite(mean).all(-1) & (log_var < np.inf).all(-1)
+    if not good.all():
+        raise ValueError(
+            f"the model gives no number for {kind} {int(np.argmin(good))} "
+            f"({int((~good).sum())} of {len(good)}): this checkpoint has diverged"
+        )
+    return gaussian

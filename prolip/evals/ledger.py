@@ -1,0 +1,253 @@
+"""What has been evaluated: one file for each step and evaluator, created once and never changed.
+
+`evals/<step>-<hash>/` in a workdir belongs to one checkpoint under one evaluation configuration:
+the hash is of the checkpoint's manifest and of the configuration, so that a step that is trained
+again, or evaluated otherwise, is another one. In it, `<evaluator>.done.json` is the entry,
+`<evaluator>.npz` and `<evaluator>.json` what a report needs, `<evaluator>.failed.json` the error of
+an evaluator that failed, and `damaged.json` what is wrong with a checkpoint that did not verify.
+
+`evals.jsonl` has the entries as lines, in the order of evaluation. The entries are the truth: the
+file is brought in line with them whenever a process starts.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prolip.checkpoint import durable, lease
+from prolip.evals.context import EvalResult, finite
+
+LINES = "evals.jsonl"
+DONE, FAILED, DAMAGED = ".done.json", ".failed.json", "damaged.json"
+# After which the claim of an evaluator on another machine counts no more if nothing renews it.
+CLAIM_SECONDS = 60.0
+
+
+class Entry(NamedTuple):
+    """A finished evaluation."""
+
+    step: int
+    evaluator: str
+    manifest: str  # Hash of the checkpoint's manifest.
+    config: str  # Hash of the evaluation's configuration.
+    metrics: dict[str, float]
+
+    @property
+    def key(self) -> tuple[int, str, str, str]:
+        """What may be there only once."""
+        return self[:4]
+
+
+class Ledger:
+    """The evaluations of one workdir under one configuration."""
+
+    def __init__(self, workdir: str | os.PathLike[str], config: str):
+        """Opens the ledger and brings `evals.jsonl` in line with its entries.
+
+        Args:
+          workdir: of the run; `evals/` is made in it.
+          config: hash of the evaluation's configuration; see `config_hash`.
+        """
+        self.workdir, self.config = Path(workdir), config
+        (self.workdir / "evals").mkdir(parents=True, exist_ok=True)
+        self._known: set[tuple[int, str, str, str]] = set()
+        self.reconcile()
+
+    def folder(self, step: int, manifest: str) -> Path:
+        """Where the entries of a checkpoint are, with what a report needs beside them."""
+        identity = hashlib.sha256(f"{manifest}:{self.config}".encode()).hexdigest()[:16]
+        return self.workdir / "evals" / f"{step}-{identity}"
+
+    def pending(self, step: int, manifest: str, evaluators: Collection[str]) -> list[str]:
+        """Those of `evaluators` that have no entry for the checkpoint."""
+        folder = self.folder(step, manifest)
+        return [name for name in evaluators if not (folder / f"{name}{DONE}").exists()]
+
+    @contextlib.contextmanager
+    def claim(self, step: int, manifest: str) -> Iterator[None]:
+        """Keeps other evaluators off a checkpoint; the entries are exact without it too.
+
+        Raises:
+          prolip.checkpoint.LeaseHeld: another evaluator is at it.
+        """
+        folder = self.folder(step, manifest)
+        folder.mkdir(exist_ok=True)
+        held = lease.acquire(folder / "claim", CLAIM_SECONDS)
+        try:
+            yield
+        finally:
+            held.release()
+
+    def record(self, step: int, manifest: str, evaluator: str, result: EvalResult) -> bool:
+        """Writes arrays and notes, then the entry, then its line; False if there is an entry."""
+        entry = Entry(step, evaluator, manifest, self.config, finite(result.metrics))
+        folder = self.folder(step, manifest)
+        folder.mkdir(exist_ok=True)
+        if not self.pending(step, manifest, [evaluator]):
+            return False
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, **result.arrays)  # type: ignore[arg-type]
+        durable.replace(folder / f"{evaluator}.npz", arrays.getvalue())
+        durable.replace(folder / f"{evaluator}.json", _encode(result.notes))
+        with self._locked():
+            created = _create(folder / f"{evaluator}{DONE}", _encode(entry._asdict()))
+            if created:
+                self._append([entry])
+        (folder / f"{evaluator}{FAILED}").unlink(missing_ok=True)
+        (folder / DAMAGED).unlink(missing_ok=True)
+        return created
+
+    def record_failure(self, step: int, manifest: str, evaluator: str, error: str) -> None:
+        """Notes that an evaluator failed; it is tried again by the next process that evaluates."""
+        entry = {"step": step, "evaluator": evaluator, "manifest": manifest, "config": self.config}
+        self._note(step, manifest, f"{evaluator}{FAILED}", {**entry, "error": error})
+
+    def record_damage(self, step: int, manifest: str, damage: list[str]) -> None:
+        """Notes that a checkpoint did not verify, so that nobody keeps it for its evaluation."""
+        entry = {"step": step, "manifest": manifest, "config": self.config}
+        self._note(step, manifest, DAMAGED, {**entry, "damage": damage})
+
+    def reconcile(self) -> None:
+        """Gives every entry its line in `evals.jsonl`, once; drops lines that are torn."""
+        with self._locked():
+            self._reconcile()
+
+    def _reconcile(self) -> None:
+        path = self.workdir / LINES
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        kept, self._known = [], set()
+        for line in lines:
+            found = _decode(line) if line.endswith(b"\n") else None
+            if found is not None and found.key not in self._known:
+                self._known.add(found.key)
+                kept.append(line)
+        if kept != lines:
+            durable.replace(path, b"".join(kept))
+        self._write([entry for entry in entries(self.workdir) if entry.key not in self._known])
+
+    def _append(self, new: list[Entry]) -> None:
+        path = self.workdir / LINES
+        if path.exists() and not _ends_with_newline(path):
+            self._reconcile()  # Another evaluator was killed as it wrote.
+        else:
+            self._write([entry for entry in new if entry.key not in self._known])
+
+    def _write(self, new: list[Entry]) -> None:
+        if not new:
+            return
+        with open(self.workdir / LINES, "ab") as f:
+            f.write(b"".join(_encode(entry._asdict()) for entry in new))
+            f.flush()
+            os.fsync(f.fileno())
+        self._known.update(entry.key for entry in new)
+
+    def _note(self, step: int, manifest: str, name: str, content: dict[str, Any]) -> None:
+        folder = self.folder(step, manifest)
+        folder.mkdir(exist_ok=True)
+        durable.replace(folder / name, _encode(content))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        fd = os.open(self.workdir / "evals" / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            with contextlib.suppress(OSError):  # Some mounts have no locks.
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def entries(workdir: str | os.PathLike[str]) -> list[Entry]:
+    """All finished evaluations, by step, then in the order in which they ended."""
+    found = []
+    for path in (Path(workdir) / "evals").glob(f"*/*{DONE}"):
+        with contextlib.suppress(FileNotFoundError):
+            entry = _decode(path.read_bytes())
+            if entry is not None:
+                found.append((entry.step, path.stat().st_mtime_ns, entry.evaluator, entry))
+    return [entry for *_, entry in sorted(found, key=lambda row: row[:3])]
+
+
+def evaluations(
+    workdir: str | os.PathLike[str], evaluators: Collection[str] = ()
+) -> dict[str, dict[str, float]]:
+    """Metrics of each checkpoint that the evaluator is through with, by manifest hash.
+
+    It is through with a checkpoint when each of `evaluators` (or any, if none are given) has
+    finished or failed, or when the checkpoint did not verify; the latter has no metrics.
+    """
+    metrics: dict[str, dict[str, float]] = {}
+    settled: dict[str, set[str]] = {}
+    for entry in entries(workdir):
+        metrics.setdefault(entry.manifest, {}).update(entry.metrics)
+        settled.setdefault(entry.manifest, set()).add(entry.evaluator)
+    for note in _notes(workdir, f"*/*{FAILED}"):
+        settled.setdefault(note["manifest"], set()).add(note["evaluator"])
+    for note in _notes(workdir, f"*/{DAMAGED}"):
+        settled.setdefault(note["manifest"], set()).update(evaluators)
+    return {m: metrics.get(m, {}) for m, names in settled.items() if names >= set(evaluators)}
+
+
+def is_evaluated(
+    workdir: str | os.PathLike[str], manifest: str, evaluators: Collection[str] = ()
+) -> bool:
+    """Whether the evaluator is through with the checkpoint of this manifest hash."""
+    return manifest in evaluations(workdir, evaluators)
+
+
+def config_hash(options: Mapping[str, Any]) -> str:
+    """Identity of what decides an evaluation's result, as JSON can hold it."""
+    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+
+
+def _notes(workdir: str | os.PathLike[str], pattern: str) -> Iterator[dict[str, Any]]:
+    for path in (Path(workdir) / "evals").glob(pattern):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            yield json.loads(path.read_bytes())
+
+
+def _create(path: Path, data: bytes) -> bool:
+    """Puts a complete file at `path` if there is none; two processes can't both succeed."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    durable.write_new(temporary, data)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # A mount without hard links: the lock alone keeps others away.
+        if path.exists():
+            return False
+        os.rename(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    durable.sync_directory(path.parent)
+    return True
+
+
+def _encode(content: Any) -> bytes:
+    return json.dumps(content, allow_nan=False).encode() + b"\n"
+
+
+def _decode(line: bytes) -> Entry | None:
+    try:
+        found = json.loads(line)
+        return Entry(*(found[field] for field in Entry._fields))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as f:
+        if f.seek(0, os.SEEK_END) == 0:
+            return True
+        f.seek(-1, os.SEEK_END)
+        return f.read(1) == b"\n"

@@ -1,0 +1,268 @@
+"""Retrieval, classification and uncertainty metrics over NumPy arrays; any model's scores will do.
+
+Fractions are in [0, 1]. Ties of scores are broken by the lower target index. A query without a
+positive has no defined score: it is left out, and counted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+KS = (1, 5, 10)
+
+
+class QueryMetrics(NamedTuple):
+    """One row for each query that has positives; `summary` averages the rows."""
+
+    query: np.ndarray  # Int[queries], position of the query in the input.
+    num_positives: np.ndarray  # Int[queries], R.
+    recall: np.ndarray  # Float[queries ks], 1 where a positive is among the first K.
+    r_precision: np.ndarray  # Float[queries], |first R and positives| / R.
+    average_precision: np.ndarray  # Float[queries], (1/R) sum_{i<=R} precision@i * relevant(i).
+    best_rank: np.ndarray  # Int[queries], 1 for the first; 0 where the ranking doesn't show it.
+
+    def where(self, keep: np.ndarray) -> "QueryMetrics":
+        """The rows that the boolean mask `keep` selects."""
+        return QueryMetrics(*(field[keep] for field in self))
+
+
+def retrieval_metrics(
+    scores_or_rankings: Any, positives: Any, ks: Sequence[int] = KS
+) -> dict[str, float]:
+    """R@K, R-Precision and mAP@R of many-to-many retrieval.
+
+    Source: eccv_caption `_metrics.py` (arXiv 2204.03359); unlike it, a ranking that repeats a
+    target or that is too short is an error, not a better score.
+
+    Args:
+      scores_or_rankings: [queries, targets] floats, higher is better; or [queries, length]
+        integers, target ids from the best on. Rankings must be as long as the largest K and as
+        the query's number of positives; where scores are given, K stops at the gallery's size.
+      positives: for each query the target ids that match it, or a boolean [queries, targets].
+      ks: at which K recall is measured.
+
+    Returns:
+      `recall@K` for each K, `r_precision`, `map_at_r`, `num_queries` (averaged over),
+      `num_without_positives` (left out), and `median_rank` (of the best positive, 1 is the
+      first) where it is known for each query, as it is from scores. All but the counts are NaN
+      if no query has a positive.
+
+    Raises:
+      ValueError: NaN among the scores, a target twice in a ranking, a ranking that is too short,
+        or a positive that is not in the gallery; the message names the query.
+    """
+    given = np.asarray(scores_or_rankings)
+    if given.ndim != 2:
+        raise ValueError(f"scores or rankings must have two axes, got shape {given.shape}")
+    if given.dtype.kind in "iu":
+        targets = _target_lists(positives, len(given))
+        rows = _from_rankings(given, targets, ks)
+        return summary(rows, len(given), ks)
+    if given.dtype.kind == "b":
+        raise ValueError("got booleans: give float scores, or integer rankings of target ids")
+    rows = blocked_retrieval(lambda block: given[block], len(given), positives, ks)
+    return summary(rows, len(given), ks)
+
+
+def blocked_retrieval(
+    score_block: Callable[[slice], np.ndarray],
+    num_queries: int,
+    positives: Any,
+    ks: Sequence[int] = KS,
+    block: int = 1024,
+) -> QueryMetrics:
+    """Metrics of each query from scores that are made a block of queries at a time.
+
+    Memory is block x targets, however many queries there are.
+
+    Args:
+      score_block: gives the scores [rows, targets] of the queries in a slice.
+      num_queries: how many queries there are.
+      positives: as in `retrieval_metrics`.
+      ks: at which K recall is measured.
+      block: queries at a time.
+
+    Raises:
+      ValueError: as `retrieval_metrics`.
+    """
+    targets = _target_lists(positives, num_queries)
+    parts = []
+    for rows in blocks(num_queries, block):
+        scores = np.asarray(score_block(rows))
+        if scores.dtype.kind != "f":
+            scores = scores.astype(np.float32)
+        _check_scores(scores, targets[rows], rows.start)
+        length = max([*ks, *(len(t) for t in targets[rows])])
+        order = top_k(scores, length)
+        part = _from_rankings(order, targets[rows], ks, rows.start, complete=True)
+        best = _best_ranks(scores, part.query - rows.start, targets[rows])
+        parts.append(part._replace(best_rank=best))
+    if not parts:
+        return _from_rankings(np.zeros((0, max(ks)), int), [], ks)
+    return QueryMetrics(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+
+
+def summary(rows: QueryMetrics, num_queries: int, ks: Sequence[int] = KS) -> dict[str, float]:
+    """Means over queries under the names that `retrieval_metrics` returns."""
+    count = len(rows.query)
+
+    def mean(values: np.ndarray) -> float:
+        return float(values.mean()) if count else float("nan")
+
+    result = {f"recall@{k}": mean(rows.recall[:, i]) for i, k in enumerate(ks)}
+    result |= {"r_precision": mean(rows.r_precision), "map_at_r": mean(rows.average_precision)}
+    if count and rows.best_rank.all():
+        result["median_rank"] = float(np.median(rows.best_rank))
+    return result | {
+        "num_queries": float(count),
+        "num_without_positives": float(num_queries - count),
+    }
+
+
+def blocks(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `range(total)` in order."""
+    if size < 1:
+        raise ValueError(f"a block must hold at least one row, got {size}")
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
+
+
+def top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Indices [rows, min(k, columns)] of the best columns, best first, ties by lower index."""
+    columns = scores.shape[1]
+    k = min(k, columns)
+    if 4 * k >= columns:
+        return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    threshold = np.partition(scores, columns - k, axis=1)[:, columns - k]
+    result = np.empty((len(scores), k), np.int64)
+    for row, least, out in zip(scores, threshold, result, strict=True):
+        candidates = np.flatnonzero(row >= least)
+        out[:] = candidates[np.argsort(-row[candidates], kind="stable")[:k]]
+    return result
+
+
+def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
+    """Boolean [rows]: is the label's column among the best k of its row?"""
+    return (top_k(scores, k) == np.asarray(labels)[:, None]).any(1)
+
+
+def class_mean(correct: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over classes of the mean of `correct` [rows] within the class."""
+    _, index = np.unique(labels, return_inverse=True)
+    return float(np.mean(np.bincount(index, weights=correct) / np.bincount(index)))
+
+
+def pearson(x: Any, y: Any) -> float:
+    """Correlation of two vectors; NaN where either is constant or shorter than two."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
+
+
+def spearman(x: Any, y: Any) -> float:
+    """Rank correlation of two vectors, ties by their mean rank; NaN where either is constant."""
+    return pearson(_mean_ranks(np.asarray(x)), _mean_ranks(np.asarray(y)))
+
+
+class Bins(NamedTuple):
+    """A metric over bins of equal size, from the least uncertain bin to the most."""
+
+    metric: np.ndarray  # Float[bins], mean of the values in the bin.
+    uncertainty: np.ndarray  # Float[bins], mean uncertainty in the bin.
+    pearson: float  # Of the metric with the bin's number; near -1 is good.
+    spearman: float
+
+
+def uncertainty_bins(values: Any, uncertainty: Any, bins: int = 10) -> Bins:
+    """Sorts items by uncertainty and averages `values` in equal bins; the remainder is dropped.
+
+    Source: naver-ai/prolip `src/prolip_train/zero_shot_unc.py`.
+
+    Raises:
+      ValueError: fewer items than bins, or lengths that differ.
+    """
+    values, uncertainty = np.asarray(values, np.float64), np.asarray(uncertainty, np.float64)
+    if len(values) != len(uncertainty):
+        raise ValueError(f"{len(values)} values but {len(uncertainty)} uncertainties")
+    size = len(values) // bins
+    if size == 0:
+        raise ValueError(f"{len(values)} items do not fill {bins} bins; use fewer bins")
+    order = np.argsort(uncertainty, kind="stable")[: size * bins].reshape(bins, size)
+    metric, number = values[order].mean(1), np.arange(bins)
+    return Bins(
+        metric, uncertainty[order].mean(1), pearson(number, metric), spearman(number, metric)
+    )
+
+
+def _target_lists(positives: Any, num_queries: int) -> list[np.ndarray]:
+    if len(positives) != num_queries:
+        raise ValueError(f"{num_queries} queries but positives of {len(positives)}")
+    if isinstance(positives, np.ndarray) and positives.dtype == bool:
+        return [np.flatnonzero(row) for row in positives]
+    return [np.unique(np.asarray(row, np.int64)) for row in positives]
+
+
+def _check_scores(scores: np.ndarray, targets: list[np.ndarray], start: int) -> None:
+    if (bad := np.isnan(scores).any(1)).any():
+        query = start + int(np.argmax(bad))
+        raise ValueError(f"query {query} has NaN scores; metrics need comparable numbers")
+    for query, target in enumerate(targets, start):
+        if len(target) and not 0 <= target[0] <= target[-1] < scores.shape[1]:
+            outside = target[0] if target[0] < 0 else target[-1]
+            raise ValueError(
+                f"query {query} has the positive {outside}, but the gallery has targets 0 to "
+                f"{scores.shape[1] - 1}"
+            )
+
+
+def _from_rankings(
+    rankings: np.ndarray,
+    targets: list[np.ndarray],
+    ks: Sequence[int],
+    start: int = 0,
+    complete: bool = False,
+) -> QueryMetrics:
+    """Metrics of rankings [queries, length]; a `complete` one may be shorter than the largest K."""
+    length = rankings.shape[1]
+    if length < max(ks) and not complete and len(rankings):
+        raise ValueError(f"query {start}: its ranking of {length} is shorter than K = {max(ks)}")
+    ordered = np.sort(rankings, axis=1)
+    if (repeats := (ordered[:, 1:] == ordered[:, :-1]).any(1)).any():
+        first = start + int(np.argmax(repeats))
+        raise ValueError(f"query {first}: its ranking holds a target more than once")
+    kept = [i for i, target in enumerate(targets) if len(target)]
+    recall = np.zeros((len(kept), len(ks)))
+    r_precision, precision, best = np.zeros((3, len(kept)))
+    for row, i in enumerate(kept):
+        ranking, size = rankings[i], len(targets[i])
+        if length < size:
+            raise ValueError(
+                f"query {start + i}: its ranking of {length} is shorter than its {size} positives"
+            )
+        hits = np.isin(ranking, targets[i])
+        recall[row] = [hits[:k].any() for k in ks]
+        head = hits[:size]
+        r_precision[row] = head.mean()
+        precision[row] = (head * np.cumsum(head) / np.arange(1, size + 1)).sum() / size
+        best[row] = np.argmax(hits) + 1 if hits.any() else 0
+    counts = np.array([len(targets[i]) for i in kept], np.int64)
+    query = np.array(kept, np.int64) + start
+    return QueryMetrics(query, counts, recall, r_precision, precision, best.astype(np.int64))
+
+
+def _best_ranks(scores: np.ndarray, rows: np.ndarray, targets: list[np.ndarray]) -> np.ndarray:
+    """Rank of the best of row's targets in the whole gallery, 1 for the first."""
+    result = np.empty(len(rows), np.int64)
+    for i, row in enumerate(rows):
+        own, target = scores[row], targets[row]
+        best = target[np.argmax(own[target])]
+        result[i] = 1 + (own > own[best]).sum() + (own[:best] == own[best]).sum()
+    return result
+
+
+def _mean_ranks(x: np.ndarray) -> np.ndarray:
+    _, index, count = np.unique(x, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2)[index]

@@ -1,0 +1,145 @@
+"""Does uncertainty mean what it should: more matches, more doubt; more doubt, more mistakes?"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from prolip.evals.context import Context, EvalResult, finite, variance_trace
+from prolip.evals.metrics import QueryMetrics, blocks, spearman, uncertainty_bins
+from prolip.evals.retrieval import query_metrics, transpose
+from prolip.gaussian import Gaussian, inclusion_paired
+
+EXTREMES = 24  # Most and least certain items that a report can show.
+
+
+def text_uncertainty(
+    uncertainty: np.ndarray, matches: np.ndarray, levels: Sequence[str], lengths: np.ndarray
+) -> dict[str, float]:
+    """How the uncertainty of captions relates to what they match.
+
+    Args:
+      uncertainty: Float[captions].
+      matches: Int[captions], number of images that the caption matches.
+      levels: for each caption the feature that it comes from.
+      lengths: Int[captions], of the text.
+
+    Returns:
+      Spearman correlations `matches_spearman` (over all), `matches_spearman_multiple` (captions
+      with several matches), `level_spearman` (levels in the order of their mean number of matches:
+      positive means that general levels are more uncertain), `length_spearman`; and `mean`,
+      `mean/<level>`, `matches/<level>`.
+    """
+    names = level_order(levels, matches)
+    rank = np.array([len(names) - names.index(level) for level in levels])
+    several = matches > 1
+    result = {
+        "matches_spearman": spearman(uncertainty, matches),
+        "matches_spearman_multiple": spearman(uncertainty[several], matches[several]),
+        "level_spearman": spearman(uncertainty, rank),
+        "length_spearman": spearman(uncertainty, lengths),
+        "mean": float(uncertainty.mean()),
+    }
+    for name in names:
+        members = np.asarray(levels) == name
+        result[f"mean/{name}"] = float(uncertainty[members].mean())
+        result[f"matches/{name}"] = float(matches[members].mean())
+    return result
+
+
+def level_order(levels: Sequence[str], matches: np.ndarray) -> list[str]:
+    """Levels from the most general, by mean number of matches; equal ones by name."""
+    array = np.asarray(levels)
+    return sorted(set(levels), key=lambda name: (-matches[array == name].mean(), name))
+
+
+def inclusion_rate(
+    images: Gaussian, texts: Gaussian, positives: Sequence[np.ndarray], block: int = 4096
+) -> dict[str, float]:
+    """How often an image lies inside a caption that it matches: the inclusion test is positive.
+
+    Pairs are compared row by row, `block` at a time. Where a variance is zero the test isn't
+    defined, and nothing is returned.
+
+    Returns:
+      `inclusion_rate`, `inclusion_median` (nats), `num_pairs`.
+    """
+    uncertain = (np.isfinite(np.asarray(g.log_var)).all() for g in (images, texts))
+    pairs_image = np.concatenate([*positives, np.zeros(0, np.int64)])
+    pairs_text = np.repeat(np.arange(len(positives)), [len(row) for row in positives])
+    if not all(uncertain) or not len(pairs_image):
+        return {}
+    image_fields = [np.asarray(field, np.float32) for field in images]
+    text_fields = [np.asarray(field, np.float32) for field in texts]
+    tests = []
+    for rows in blocks(len(pairs_image), block):
+        inner = Gaussian(*(jnp.asarray(field[pairs_image[rows]]) for field in image_fields))
+        outer = Gaussian(*(jnp.asarray(field[pairs_text[rows]]) for field in text_fields))
+        tests.append(np.asarray(inclusion_paired(inner, outer)))
+    test = np.concatenate(tests)
+    return {
+        "inclusion_rate": float((test > 0).mean()),
+        "inclusion_median": float(np.median(test)),
+        "num_pairs": float(len(test)),
+    }
+
+
+def evaluate(context: Context) -> EvalResult:
+    """Metrics under `uncertainty/`: `text/`, `image/`, and inclusion of images in captions."""
+    text, image = variance_trace(context.texts), variance_trace(context.images)
+    matches = np.array([len(row) for row in context.positives])
+    lengths = np.array([len(caption) for caption in context.captions])
+    metrics = text_uncertainty(text, matches, context.levels, lengths)
+    metrics = {f"text/{name}": value for name, value in metrics.items()}
+    metrics["image/mean"] = float(image.mean())
+    metrics |= inclusion_rate(context.images, context.texts, context.positives)
+
+    block, own = context.config.block, transpose(context.positives, len(image))
+    to_image = query_metrics(context.texts, context.images, context.positives, block=block)
+    to_text = query_metrics(context.images, context.texts, own, block=block)
+    arrays = {
+        "caption_uncertainty": text,
+        "caption_matches": matches,
+        "image_uncertainty": image,
+        "image_matches": np.array([len(row) for row in own]),
+    }
+    several = to_image.num_positives > 1
+    tasks = [("text", to_image, text), ("image", to_text, image)]
+    tasks.append(("text_multiple", to_image.where(several), text))
+    for name, rows, uncertainty in tasks:
+        values, curves = _bins(rows, uncertainty, context.config.bins)
+        metrics |= {f"{name}/{key}": value for key, value in values.items()}
+        arrays |= {f"{name}_{key}": curve for key, curve in curves.items()}
+
+    names = level_order(context.levels, matches)
+    arrays["caption_level"] = np.array([names.index(level) for level in context.levels])
+    by_text, by_image = (np.argsort(u, kind="stable") for u in (text, image))
+    notes = {
+        "levels": names,
+        "captions": [*context.captions],
+        "most_certain_captions": by_text[:EXTREMES].tolist(),
+        "least_certain_captions": by_text[::-1][:EXTREMES].tolist(),
+        "most_certain_images": by_image[:EXTREMES].tolist(),
+        "least_certain_images": by_image[::-1][:EXTREMES].tolist(),
+    }
+    named = {f"uncertainty/{name}": value for name, value in metrics.items()}
+    return EvalResult(finite(named), arrays, notes)
+
+
+def _bins(
+    rows: QueryMetrics, uncertainty: np.ndarray, bins: int
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Correlation of metrics with the bin of the query's uncertainty, and the metrics by bin."""
+    own = uncertainty[rows.query]
+    if len(own) < bins or np.ptp(own) == 0:
+        return {}, {}
+    values: dict[str, float] = {}
+    curves: dict[str, np.ndarray] = {}
+    for name, metric in (("recall@1", rows.recall[:, 0]), ("map_at_r", rows.average_precision)):
+        binned = uncertainty_bins(metric, own, bins)
+        values |= {
+            f"bins_pearson_{name}": binned.pearson,
+            f"bins_spearman_{name}": binned.spearman,
+        }
+        curves |= {f"bins_{name}": binned.metric, "bins_uncertainty": binned.uncertainty}
+    return values, curves

@@ -1,0 +1,118 @@
+"""Zero-shot classification: each class is the Gaussian of its prompts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from prolip.evals.context import (
+    Context,
+    EvalResult,
+    finite,
+    host_gaussian,
+    take,
+    variance_trace,
+)
+from prolip.evals.metrics import class_mean, top_k_correct, uncertainty_bins
+from prolip.gaussian import Gaussian
+
+LOGIT_SCALE = 100.0  # The released code's, whatever the model learned; ranks don't depend on it.
+
+
+def class_embeddings(prompts: Gaussian, num_classes: int) -> Gaussian:
+    """One Gaussian a class from its prompts.
+
+    The mean is that of the prompts' unit means, made unit again; the variance is the mean of the
+    prompts' variances. Source: naver-ai/prolip `src/prolip_train/zero_shot_classifier.py`.
+
+    Args:
+      prompts: [num_classes * prompts, dim], all prompts of a class in a row.
+      num_classes: how many classes there are.
+    """
+    dim = np.shape(prompts.mean)[-1]
+    mean = np.asarray(prompts.mean, np.float64).reshape(num_classes, -1, dim)
+    mean = (mean / np.linalg.norm(mean, axis=-1, keepdims=True)).mean(1)
+    mean = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+    variance = np.exp(np.asarray(prompts.log_var, np.float64)).reshape(num_classes, -1, dim)
+    with np.errstate(divide="ignore"):  # Zero variance stays zero: a log of minus infinity.
+        log_var = np.log(variance.mean(1))
+    return host_gaussian(mean.astype(np.float32), log_var.astype(np.float32))
+
+
+def class_logits(
+    images: Gaussian, classes: Gaussian, *, mean_only: bool = False, scale: float = LOGIT_SCALE
+) -> np.ndarray:
+    """Logits [images, classes] = scale * (mean product - half the class's trace)."""
+    product = np.asarray(images.mean, np.float64) @ np.asarray(classes.mean, np.float64).T
+    half_trace = 0.0 if mean_only else variance_trace(classes) / 2
+    return (scale * (product - half_trace)).astype(np.float32)
+
+
+def zero_shot(
+    images: Gaussian, classes: Gaussian, labels: np.ndarray, bins: int = 10
+) -> dict[str, float]:
+    """Accuracies of one classification task.
+
+    Args:
+      images: N Gaussians.
+      classes: C Gaussians, one a class.
+      labels: Int[images], the class of each image.
+      bins: bins of equal size by the image's uncertainty.
+
+    Returns:
+      `top1`, `top5` (with more than five classes), `class_top1` (mean over classes), by the
+      uncertainty-aware logits, and under `mean/` by the mean-only ones; `bins_pearson_top1` and
+      `bins_spearman_top1` (of accuracy with the number of the uncertainty bin); `num_classes`.
+    """
+    uncertainty = variance_trace(images)
+    result = {"num_classes": float(len(classes.mean)), "num_images": float(len(labels))}
+    for variant, mean_only in (("", False), ("mean/", True)):
+        logits = class_logits(images, classes, mean_only=mean_only)
+        correct = top_k_correct(logits, labels)
+        result[f"{variant}top1"] = float(correct.mean())
+        result[f"{variant}class_top1"] = class_mean(correct, labels)
+        if len(classes.mean) > 5:
+            result[f"{variant}top5"] = float(top_k_correct(logits, labels, 5).mean())
+        if len(labels) >= bins and np.ptp(uncertainty) > 0:
+            bin_of = uncertainty_bins(correct, uncertainty, bins)
+            result[f"{variant}bins_pearson_top1"] = bin_of.pearson
+            result[f"{variant}bins_spearman_top1"] = bin_of.spearman
+    return result
+
+
+def prompts_of(names: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """All templates filled with the first name, then with the second, and so on."""
+    return [template.replace("{}", name) for name in names for template in templates]
+
+
+def evaluate(context: Context) -> EvalResult:
+    """Metrics under `zero_shot/<label feature>/`, one task for each label feature."""
+    metrics: dict[str, float] = {}
+    arrays: dict[str, np.ndarray] = {}
+    notes: dict[str, Any] = {}
+    for feature in context.config.label_features:
+        if feature not in context.labels:
+            known = ", ".join(context.labels) or "none"
+            raise ValueError(
+                f"eval.label_features names {feature!r}, which is not a label of this data set; "
+                f"known: {known}"
+            )
+        given = np.asarray(context.labels[feature])
+        labelled = np.flatnonzero(given != "")  # An image without a label has no right answer.
+        if not len(labelled):
+            continue
+        names, labels = np.unique(given[labelled], return_inverse=True)
+        prompts = context.encode_text(prompts_of(names.tolist(), context.config.templates))
+        classes = class_embeddings(prompts, len(names))
+        images = take(context.images, labelled)
+        values = zero_shot(images, classes, labels, context.config.bins)
+        metrics |= {f"zero_shot/{feature}/{name}": value for name, value in values.items()}
+        predicted = class_logits(images, classes).argmax(1)
+        arrays |= {
+            f"{feature}_image": labelled,
+            f"{feature}_label": labels,
+            f"{feature}_predicted": predicted,
+            f"{feature}_class_uncertainty": variance_trace(classes),
+        }
+        notes[feature] = {"classes": names.tolist(), "templates": [*context.config.templates]}
+    return EvalResult(finite(metrics), arrays, notes)

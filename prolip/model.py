@@ -1,0 +1,194 @@
+"""A trained model to embed with: from a checkpoint, on all devices of this process."""
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from prolip import sharding
+from prolip.checkpoint import CheckpointError, CheckpointStore
+from prolip.config import MeshConfig, ModelConfig, TrainConfig, from_dict
+from prolip.data.image import Preprocessing, decode, inference_image, normalize, rgb
+from prolip.data.tokenizer import Tokenizer, load_tokenizer
+from prolip.gaussian import Gaussian
+from prolip.models import two_tower
+from prolip.workdir import Workdir
+
+ImageInput = str | Path | Image.Image | np.ndarray
+MAX_PIXELS = 50_000_000  # Of an image file; a larger one is refused from its header.
+
+
+class Model:
+    """Two towers with their parameters, tokenizer and preprocessing.
+
+    Batches are filled up to one size, so that ragged input compiles once for each tower.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        params: two_tower.Params,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        mesh: jax.sharding.Mesh,
+    ):
+        self.config, self.tokenizer, self.preprocessing = config, tokenizer, preprocessing
+        self._params, self._mesh = params, mesh
+        model = two_tower.build(config)
+        self._image = jax.jit(model.image)
+        self._pixels = jax.jit(
+            lambda params, images: model.image(
+                params, normalize(images, preprocessing.mean, preprocessing.std)
+            )
+        )
+        self._text = jax.jit(model.text)
+
+    @property
+    def logit_scale(self) -> float:
+        """The applied scale of the training loss."""
+        return float(np.exp(jax.device_get(self._params["log_logit_scale"])))
+
+    @property
+    def logit_bias(self) -> float:
+        """The bias of the training loss."""
+        return float(jax.device_get(self._params["logit_bias"]))
+
+    def encode_image(
+        self, images: Sequence[ImageInput] | np.ndarray, batch_size: int = 64
+    ) -> Gaussian:
+        """Embeds images.
+
+        Args:
+          images: paths, PIL images or uint8 arrays [H, W, 3] of any size, which are preprocessed
+            here; or one float32 array [N, H, W, 3] of the model's size, taken as preprocessed.
+          batch_size: images embedded at a time.
+
+        Returns:
+          Gaussian, float32 [N, D].
+
+        Raises:
+          ValueError: an image can't be read or has the wrong shape; its position is named.
+        """
+        size = self.preprocessing.image_size
+        if isinstance(images, np.ndarray | jax.Array) and images.dtype != np.uint8:
+            if images.shape[1:] != (size, size, 3) or images.dtype != np.float32:
+                raise ValueError(
+                    f"preprocessed images are float32 [N, {size}, {size}, 3]; "
+                    f"got {images.dtype} {list(images.shape)}"
+                )
+            return self._batched(self._image, lambda i: images[i], len(images), batch_size)
+
+        def load(rows: slice) -> np.ndarray:
+            pixels = [self._open(x, rows.start + i) for i, x in enumerate(images[rows])]
+            return np.stack(pixels)
+
+        return self._batched(self._pixels, load, len(images), batch_size)
+
+    def encode_text(self, texts: Sequence[str] | np.ndarray, batch_size: int = 256) -> Gaussian:
+        """Embeds texts.
+
+        Args:
+          texts: strings, cleaned and tokenised here, or integer ids [N, L].
+          batch_size: texts embedded at a time.
+
+        Returns:
+          Gaussian, float32 [N, D].
+
+        Raises:
+          ValueError: one string in the place of a list of them, or ids out of the vocabulary.
+        """
+        if isinstance(texts, str):
+            raise ValueError("encode_text takes a list of strings: write [text]")
+        ids = texts if isinstance(texts, np.ndarray) else self.tokenizer(list(texts))
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.config.text.vocab_size:
+            raise ValueError(f"token ids must be in 0 ... {self.config.text.vocab_size - 1}")
+        ids = ids.astype(np.int32)
+        return self._batched(self._text, lambda rows: ids[rows], len(ids), batch_size)
+
+    def image(self, images: np.ndarray) -> Gaussian:
+        """UInt8 [B, H, W, 3] of the model's size to float32 NumPy arrays: what evaluators call."""
+        return self._run(self._pixels, images, len(images))
+
+    def text(self, ids: np.ndarray) -> Gaussian:
+        """Int32 [B, L] to float32 NumPy arrays: what evaluators call."""
+        return self._run(self._text, ids, len(ids))
+
+    def _open(self, image: ImageInput, position: int) -> np.ndarray:
+        try:
+            if isinstance(image, str | Path):
+                image = rgb(decode(Path(image).read_bytes(), MAX_PIXELS))
+            elif not isinstance(image, Image.Image):
+                image = Image.fromarray(np.asarray(image))
+            return inference_image(image, self.preprocessing.image_size, self.preprocessing.form)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"image {position} can't be read: {error}") from error
+
+    def _batched(
+        self, f: Callable, load: Callable[[slice], np.ndarray], num: int, batch_size: int
+    ) -> Gaussian:
+        if num == 0:
+            empty = jnp.zeros((0, self.config.embed_dim))
+            return Gaussian(empty, empty)
+        size = min(batch_size, num) if num <= batch_size else batch_size
+        parts = [self._run(f, load(slice(i, i + size)), size) for i in range(0, num, size)]
+        return Gaussian(*(jnp.asarray(np.concatenate(x)) for x in zip(*parts, strict=True)))
+
+    def _run(self, f: Callable, rows: np.ndarray, size: int) -> Gaussian:
+        """Fills up to a size that divides over the devices, and cuts the rest off again."""
+        shards = sharding.batch_shards(self._mesh)
+        # Powers of two: few shapes, so few compilations, however ragged the input.
+        padded = max(shards, 1 << (size - 1).bit_length())
+        padded = -(-padded // shards) * shards
+        fill = np.zeros((padded - len(rows), *rows.shape[1:]), rows.dtype)
+        with jax.set_mesh(self._mesh):
+            out = f(self._params, sharding.to_global(self._mesh, np.concatenate([rows, fill])))
+        # NumPy on purpose: callers gather many batches before they need a device again.
+        host: list[Any] = [np.asarray(x, np.float32)[: len(rows)] for x in out]
+        return Gaussian(*host)
+
+
+def load(source: str | Path, step: int | None = None) -> Model:
+    """Loads a model from a workdir, on the local devices.
+
+    Args:
+      source: a workdir, or its `checkpoints` folder.
+      step: which checkpoint; None takes the newest one that verifies.
+
+    Raises:
+      CheckpointError: there is no such checkpoint, or it is damaged.
+    """
+    path = Path(source)
+    directory = Workdir(path).checkpoints if Workdir(path).checkpoints.is_dir() else path
+    with CheckpointStore(directory, write=False) as store:
+        chosen = store.latest() if step is None else step
+        if chosen is None:
+            raise CheckpointError(f"{path} has no checkpoint")
+        return load_step(store, chosen)
+
+
+def load_step(store: CheckpointStore, step: int) -> Model:
+    """Loads one step of an open store: parameters alone, verified, onto all local devices."""
+    with store.read_lease(step):
+        assets = store.assets(step)
+        config = from_dict(TrainConfig, json.loads(assets["config.json"])).model
+        preprocessing = Preprocessing.from_dict(json.loads(assets["preprocessing.json"]))
+        mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
+        params = store.restore(step, "params", _abstract_params(config, mesh))
+    return Model(config, params, load_tokenizer(assets), preprocessing, mesh)
+
+
+def _abstract_params(config: ModelConfig, mesh: jax.sharding.Mesh) -> Any:
+    model = two_tower.build(config)
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        shapes = jax.eval_shape(functools.partial(_init, model))
+    return sharding.abstract(shapes, mesh)
+
+
+def _init(model: two_tower.TwoTower) -> Any:
+    return model.init(jax.random.key(0))

@@ -1,0 +1,9 @@
+"""One random generator for all tests of evaluation."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
