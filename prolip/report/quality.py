@@ -1,0 +1,126 @@
+"""Retrieval and zero-shot metrics of the newest step, and how they came to be."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from prolip.report import plots, words
+from prolip.report.examples import evenly
+from prolip.report.read import Run, Series
+
+Values = dict[str, Any]
+TASKS = {
+    "text_to_image": ("Text → image", "all captions"),
+    "text_to_image_multiple": ("Text → image", "captions with several matches"),
+    "image_to_text": ("Image → text", "all captions"),
+    "image_to_text_multiple": ("Image → text", "only captions with several matches"),
+}
+MEASURES = {
+    "recall@1": "R@1",
+    "recall@5": "R@5",
+    "recall@10": "R@10",
+    "r_precision": "R-Prec",
+    "map_at_r": "mAP@R",
+    "median_rank": "median rank",
+}
+TREND = ("recall@1", "map_at_r")
+SHOWN_STEPS = 12
+
+
+def quality(run: Run) -> Values:
+    """Retrieval and zero-shot metrics of the newest step, and how they came to be."""
+    metrics = run.metrics
+    tasks = []
+    for task, (title, note) in TASKS.items():
+        rows = []
+        for name, prefix in (("uncertainty-aware", ""), ("mean only", "mean/")):
+            values = [metrics.get(f"retrieval/{task}/{prefix}{m}") for m in MEASURES]
+            if any(value is not None for value in values):
+                rows.append({"name": name, "values": [words.number(v) for v in values]})
+        if rows:
+            count = metrics.get(f"retrieval/{task}/num_queries")
+            queries = f"{count:,.0f} queries" if count else ""
+            tasks.append({"title": title, "note": note, "queries": queries, "rows": rows})
+    zero_shot = [
+        {
+            "feature": feature,
+            "classes": words.number(metrics.get(f"zero_shot/{feature}/num_classes")),
+            "values": [
+                words.number(metrics.get(f"zero_shot/{feature}/{name}"))
+                for name in ("top1", "mean/top1", "top5", "class_top1")
+            ],
+        }
+        for feature in zero_shot_features(metrics)
+    ]
+    return {
+        "measures": list(MEASURES.values()),
+        "tasks": tasks,
+        "zero_shot": zero_shot,
+        "trends": [*_trends(run)] if len(run.evaluations) > 1 else [],
+        "steps": _step_table(run),
+    }
+
+
+def _trends(run: Run) -> Iterator[Values]:
+    names = [
+        (f"{title}, {MEASURES[m]}", note, f"retrieval/{task}", m)
+        for task, (title, note) in TASKS.items()
+        if task != "image_to_text_multiple"
+        for m in TREND
+    ]
+    names += [
+        (f"Zero-shot, {feature}", "accuracy", f"zero_shot/{feature}", "top1")
+        for feature in zero_shot_features(run.metrics)
+    ]
+    for title, note, prefix, measure in names:
+        lines = {
+            label: series
+            for label, name in (
+                ("with variance", f"{prefix}/{measure}"),
+                ("mean only", f"{prefix}/mean/{measure}"),
+            )
+            if len((series := _evaluated(run, name)).steps)
+        }
+        if lines:
+            svg = plots.over_steps(lines, f"{title}, {note}, at each evaluated step")
+            yield {"title": title, "note": note, "svg": svg}
+    spearman = {
+        label: series
+        for label, name in (("all captions", ""), ("several matches", "_multiple"))
+        if len((series := _evaluated(run, f"uncertainty/text/matches_spearman{name}")).steps)
+    }
+    if spearman:
+        title, note = "Uncertainty and matches", "Spearman correlation"
+        svg = plots.over_steps(spearman, f"{title}, {note}, at each evaluated step")
+        yield {"title": title, "note": note, "svg": svg}
+
+
+def _step_table(run: Run) -> Values:
+    steps = sorted(run.evaluations)
+    names = {
+        f"retrieval/{task}/{m}": f"{title}, {note}, {MEASURES[m]}"
+        for task, (title, note) in TASKS.items()
+        for m in TREND
+    } | {
+        f"zero_shot/{feature}/top1": f"Zero-shot, {feature}"
+        for feature in zero_shot_features(run.metrics)
+    }
+    shown = [steps[i] for i in evenly(len(steps), SHOWN_STEPS)]
+    rows = [
+        (title, [words.number(run.evaluations[step].get(name)) for step in shown])
+        for name, title in names.items()
+        if any(name in run.evaluations[step] for step in shown)
+    ]
+    return {"steps": [f"{step:,}" for step in shown], "rows": rows, "of": len(steps)}
+
+
+def zero_shot_features(metrics: dict[str, float]) -> list[str]:
+    names = {key.split("/")[1] for key in metrics if key.startswith("zero_shot/")}
+    count = {n: metrics.get(f"zero_shot/{n}/num_classes", 0.0) for n in names}
+    return sorted(names, key=lambda n: (count[n], n))
+
+
+def _evaluated(run: Run, name: str) -> Series:
+    found = {step: m[name] for step, m in sorted(run.evaluations.items()) if name in m}
+    return Series(np.array([*found]), np.array([*found.values()]))
