@@ -1,0 +1,1 @@
+"""Commands: one file a verb, none of them with logic of its own."""

@@ -1,0 +1,27 @@
+"""`prolip prepare`."""
+
+import argparse
+
+from prolip.cli import configuration
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    configuration.arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Makes or checks the data and prints what is in it."""
+    config = configuration.load(args.config, args.overrides)
+    from prolip.data.evaluation import eval_set
+    from prolip.data.sources import Source
+
+    train = Source(config.data, config.data.train_split)
+    split = eval_set(config.data, config.model.image.image_size, config.eval.label_features)
+    print(f"{train.name}: {len(train):,} records in {config.data.train_split!r}")
+    matches = [len(images) for images in split.positives]
+    print(
+        f"{split.name}: {split.num_images:,} images, {len(split.captions):,} distinct captions, "
+        f"{sum(m > 1 for m in matches):,} of them match several images (most: {max(matches):,})"
+    )
+    return 0

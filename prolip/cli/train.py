@@ -1,0 +1,40 @@
+"""`prolip train`."""
+
+import argparse
+import functools
+
+from prolip.cli import configuration
+
+STOPPED = 75
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    configuration.arguments(parser)
+    parser.add_argument("--workdir", required=True, help="where everything of the run is kept")
+    parser.add_argument(
+        "--allow-config-change",
+        action="store_true",
+        help="go on with another configuration or other data than the run began with",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; 75 if a signal stopped it after a save."""
+    config = configuration.load(args.config, args.overrides)
+    from prolip.evals import ledger
+    from prolip.train.loop import train
+
+    outcome = train(
+        config,
+        args.workdir,
+        allow_changes=args.allow_config_change,
+        evaluations=functools.partial(ledger.evaluations, args.workdir, config.eval.evaluators),
+    )
+    if outcome.stopped_by is not None:
+        print(
+            f"stopped by signal {outcome.stopped_by}, saved at step {outcome.step}; "
+            "the same command goes on from there"
+        )
+        return STOPPED
+    return 0
