@@ -5,11 +5,12 @@ Each part of the program receives its own dataclass, never the whole configurati
 `--config.optimizer.learning_rate=1e-3` overrides a field; `from_dict` types it once, on load.
 """
 
+import ast
 import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import ml_collections
@@ -78,6 +79,7 @@ class ModelConfig:
     # and needs jax_enable_x64.
     dtype: DType = "float32"
     remat: Remat = "none"  # What the backward pass recomputes: nothing, all but products, all.
+    unroll: int = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0
     log_var_init: float = -10.0  # Bias of both log-variance heads.
@@ -268,6 +270,44 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "config") -> 
             hint = f"did you mean {path}.{near[0]}?" if near else f"known: {', '.join(hints)}."
             raise ConfigError(f"unknown key {path}.{key}; {hint}")
     return cls(**{k: _typed(hints[k], values[k], f"{path}.{k}") for k in values})
+
+
+def override(config: T, words: Sequence[str]) -> T:
+    """Changes keys by words such as "config.optimizer.learning_rate=1e-3", the last one last.
+
+    Raises:
+      ConfigError: a word of another form, an unknown key, or a value of the wrong type.
+    """
+    for word in words:
+        path, equals, text = word.partition("=")
+        root, *keys = path.split(".")
+        if not equals or root != "config" or not keys:
+            raise ConfigError(f"don't know {word!r}; a key is changed by --config.key=value")
+        hint: Any = type(config)
+        for key in keys:
+            hint = typing.get_type_hints(hint).get(key) if dataclasses.is_dataclass(hint) else None
+        values = to_dict(config)
+        inner = values
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{path}: {key} is a value, not a group of keys")
+        inner[keys[-1]] = _parse(hint, text, path)
+        config = from_dict(type(config), values)
+    return config
+
+
+def _parse(hint: Any, text: str, path: str) -> Any:
+    """The value that a word means for a key of this type; a plain string where that is unknown."""
+    if hint is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if hint in (int, float, bool) or typing.get_origin(hint) is tuple:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError) as error:
+            kind = "a tuple" if typing.get_origin(hint) is tuple else f"{hint.__name__}"
+            raise ConfigError(f"{path} must be {kind}, got {text!r}") from error
+    return text
 
 
 def _typed(hint: Any, value: Any, path: str) -> Any:

@@ -40,14 +40,7 @@ class Model:
     ):
         self.config, self.tokenizer, self.preprocessing = config, tokenizer, preprocessing
         self._params, self._mesh = params, mesh
-        model = two_tower.build(config)
-        self._image = jax.jit(model.image)
-        self._pixels = jax.jit(
-            lambda params, images: model.image(
-                params, normalize(images, preprocessing.mean, preprocessing.std)
-            )
-        )
-        self._text = jax.jit(model.text)
+        self._image, self._pixels, self._text = _functions(config, preprocessing)
 
     @property
     def logit_scale(self) -> float:
@@ -151,6 +144,17 @@ class Model:
         # NumPy on purpose: callers gather many batches before they need a device again.
         host: list[Any] = [np.asarray(x, np.float32)[: len(rows)] for x in out]
         return Gaussian(*host)
+
+
+@functools.lru_cache(maxsize=8)
+def _functions(config: ModelConfig, preprocessing: Preprocessing) -> tuple[Callable, ...]:
+    """Jitted towers; shared by all steps of a run, so that an evaluator compiles them once."""
+    model = two_tower.build(config)
+
+    def pixels(params: two_tower.Params, images: jax.Array) -> Gaussian:
+        return model.image(params, normalize(images, preprocessing.mean, preprocessing.std))
+
+    return jax.jit(model.image), jax.jit(pixels), jax.jit(model.text)
 
 
 def load(source: str | Path, step: int | None = None) -> Model:

@@ -1,15 +1,12 @@
 """`--config FILE --config.key=value ...` to a checked configuration."""
 
 import argparse
-import re
+import runpy
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-from ml_collections import config_flags
-
 import prolip
-from prolip.config import ConfigError, TrainConfig, from_dict
+from prolip.config import ConfigError, TrainConfig, from_dict, override
 
 FOLDER = "configs"
 
@@ -21,7 +18,8 @@ def arguments(parser: argparse.ArgumentParser, default: str = "") -> None:
         default=default,
         required=not default,
         metavar="FILE",
-        help="file with get_config(), or the name of one in configs/;\n"
+        help="file with get_config(), or the name of one in configs/; NAME:VARIANT where\n"
+        "the file knows variants; "
         "--config.optimizer.learning_rate=1e-3 overrides a key, and so on",
     )
     parser.set_defaults(overrides=[])
@@ -33,18 +31,15 @@ def load(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
     Raises:
       ConfigError: no such file, or a key or value that is not right.
     """
+    name, _, variant = name.partition(":")
     path = find(name)
-    for word in overrides:
-        if not re.match(r"--config\.[\w.\[\]]+=", word):
-            raise ConfigError(f"don't know {word!r}; overrides are --config.key=value")
-    values = flags.FlagValues()
     try:
-        holder = config_flags.DEFINE_config_file("config", flag_values=values)
-        values(["prolip", f"--config={path}", *overrides])
-        config = holder.value
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(_sentence(error)) from error
-    return from_dict(TrainConfig, config.to_dict())
+        config = runpy.run_path(str(path))["get_config"](*([variant] if variant else []))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {_sentence(error)}") from error
+    return override(
+        from_dict(TrainConfig, config.to_dict()), [w.removeprefix("--") for w in overrides]
+    )
 
 
 def find(name: str) -> Path:
@@ -60,7 +55,4 @@ def find(name: str) -> Path:
 
 
 def _sentence(error: Exception) -> str:
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    text = str(error.args[0]) if error.args else str(error)
-    return " ".join(text.replace("\\n", " ").replace("\\'", "'").strip("'").split())
+    return " ".join(str(error).split()) or type(error).__name__

@@ -41,7 +41,9 @@ class TextTower(nnx.Module):
                 rngs.params(), (tower.length + num_extra, tower.width)
             )
         )
-        self.transformer = Transformer(tower, remat=config.remat, dtype=dtype, rngs=rngs)
+        self.transformer = Transformer(
+            tower, remat=config.remat, unroll=config.unroll, dtype=dtype, rngs=rngs
+        )
         self.norm_final = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, dtype=wide, rngs=rngs)
         if config.heads != "deterministic":

@@ -15,9 +15,15 @@ class Transformer(nnx.Module):
     """`depth` pre-norm blocks with their parameters stacked on a first axis."""
 
     def __init__(
-        self, config: ImageTowerConfig | TextTowerConfig, *, remat: Remat, dtype, rngs: nnx.Rngs
+        self,
+        config: ImageTowerConfig | TextTowerConfig,
+        *,
+        remat: Remat,
+        unroll: int,
+        dtype,
+        rngs: nnx.Rngs,
     ):
-        self.remat = remat
+        self.remat, self.unroll = remat, unroll
 
         def block(key: jax.Array) -> Block:
             return Block(
@@ -39,5 +45,5 @@ class Transformer(nnx.Module):
 
         if self.remat != "none":
             step = jax.checkpoint(step, prevent_cse=False, policy=POLICIES[self.remat])
-        x, _ = jax.lax.scan(step, x, self.blocks)
+        x, _ = jax.lax.scan(step, x, self.blocks, unroll=self.unroll)
         return x

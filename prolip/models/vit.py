@@ -44,7 +44,9 @@ class ImageTower(nnx.Module):
             )
         )
         self.norm_pre = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=dtype, rngs=rngs)
-        self.transformer = Transformer(tower, remat=config.remat, dtype=dtype, rngs=rngs)
+        self.transformer = Transformer(
+            tower, remat=config.remat, unroll=config.unroll, dtype=dtype, rngs=rngs
+        )
         self.norm_post = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, use_bias=False, dtype=wide, rngs=rngs)
         if config.heads != "deterministic":

@@ -292,6 +292,7 @@ def _announce(
         f"{sizes.parameters / 1e6:.1f} M parameters, {config.model.dtype}, "
         f"{jax.device_count()} x {device} (mesh: {shape}), workdir {workdir.path}",
         highlight=False,
+        soft_wrap=True,
     )
     if first >= config.total_steps:
         console.print("the run is complete: nothing to train", highlight=False)

@@ -1,0 +1,35 @@
+"""The shipped emoji with small towers: ProLIP, and its twins `emoji:siglip` and `emoji:clip`.
+
+Source: objectives of arXiv 2410.18857, 2303.15343 and 2103.00020, on 1,582 training images with
+captions by Unicode's annotators. The twins have the same towers, data, steps and optimizer.
+Command: prolip train --config emoji --workdir runs/emoji
+Expect: BENCHMARKS.md, "Emoji".
+"""
+
+import dataclasses
+
+from prolip import config
+from prolip.models import sizes
+
+OFF = dict(ppcl=0.0, bottleneck=0.0, inclusion_image_text=0.0, inclusion_masked=0.0)
+TWINS = {
+    "siglip": config.ObjectiveConfig(siglip=1.0, **OFF),
+    "clip": config.ObjectiveConfig(clip=1.0, **OFF),
+}
+
+
+def get_config(objective="prolip"):
+    experiment = config.TrainConfig(
+        total_steps=1500,
+        global_batch=128,
+        model=sizes.EMOJI,
+        optimizer=config.OptimizerConfig(learning_rate=1e-3, warmup_steps=200, grad_clip_norm=1.0),
+        data=config.DataConfig(name="emoji", cache=True, num_threads=2),
+        checkpoint=config.CheckpointConfig(every=500, keep_latest=2, keep_every=500),
+    )
+    if objective in TWINS:
+        model = dataclasses.replace(experiment.model, heads="deterministic")
+        experiment = dataclasses.replace(experiment, model=model, objective=TWINS[objective])
+    elif objective != "prolip":
+        raise ValueError(f"emoji:{objective}: choose prolip, {', '.join(TWINS)}")
+    return config.to_config_dict(experiment)

@@ -1,0 +1,136 @@
+"""Whole small runs in this process: configurations in the repository, policies, resuming."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from prolip.checkpoint import CheckpointStore
+from prolip.cli import configuration
+from prolip.config import (
+    CheckpointConfig,
+    ConfigError,
+    ImageTowerConfig,
+    LoggingConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TextTowerConfig,
+    TokenizerConfig,
+)
+from prolip.train import loop
+from prolip.train.non_finite import NonFiniteError
+from prolip.workdir import read_jsonl
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
+TOWER = dict(width=16, depth=1, num_heads=2, mlp_dim=32)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+def shrunk(path, data_dir, steps=4):
+    """The experiment with small towers, a small batch and few steps; everything else as it is."""
+    config = configuration.load(str(path))
+    return dataclasses.replace(
+        config,
+        total_steps=steps,
+        global_batch=64,
+        accumulation_steps=1,
+        model=ModelConfig(
+            embed_dim=16,
+            image=ImageTowerConfig(16, 8, **TOWER),
+            text=TextTowerConfig(14, 300, **TOWER),
+            heads=config.model.heads,
+            log_var_init=config.model.log_var_init,
+        ),
+        optimizer=dataclasses.replace(config.optimizer, warmup_steps=1, cooldown_steps=0),
+        data=dataclasses.replace(
+            config.data,
+            name="emoji",
+            data_dir=data_dir,
+            tokenizer=TokenizerConfig(vocab_size=300),
+            caption_features=("name", "keywords"),
+            caption_weights=(0.5, 0.5),
+        ),
+        checkpoint=CheckpointConfig(every=2),
+        logging=LoggingConfig(every=1, tensorboard=False),
+    )
+
+
+def run(config, workdir, **options):
+    out = io.StringIO()
+    outcome = loop.train(config, str(workdir), console=Console(file=out, width=200), **options)
+    return outcome, out.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_configuration_trains(path, tmp_path, data_dir):
+    outcome, said = run(shrunk(path, data_dir), tmp_path / "run")
+    assert outcome == loop.Outcome(4, None)
+    rows = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    assert json.loads((tmp_path / "run" / "DONE").read_text()) == {"step": 4}
+    assert "step 4/4" in said
+
+
+@pytest.fixture
+def config(data_dir):
+    return shrunk(CONFIGS[0], data_dir)
+
+
+@pytest.mark.slow
+def test_a_run_cut_in_two_on_another_number_of_devices_goes_on(config, tmp_path, monkeypatch):
+    """2 steps on 8 devices, 2 on 4: the samples are the same ones, the losses agree."""
+    import jax
+
+    from prolip import sharding
+
+    run(config, tmp_path / "whole")
+    half = dataclasses.replace(config, total_steps=2)
+    run(half, tmp_path / "cut", allow_changes=True)
+    devices = jax.devices()[:4]
+    make_mesh = sharding.make_mesh
+    monkeypatch.setattr(sharding, "make_mesh", lambda mesh: make_mesh(mesh, devices))
+    _, said = run(config, tmp_path / "cut", allow_changes=True)
+    assert "resuming at step 2" in said
+    whole, cut = (read_jsonl(tmp_path / name / "metrics.jsonl") for name in ("whole", "cut"))
+    assert [r["samples_digest"] for r in whole] == [r["samples_digest"] for r in cut]
+
+
+@pytest.mark.slow
+def test_another_configuration_is_refused_unless_it_is_asked_for(config, tmp_path):
+    run(config, tmp_path / "run")
+    other = dataclasses.replace(config, seed=1)
+    with pytest.raises(ConfigError, match=r"config\.seed: 0 there, 1 here"):
+        run(other, tmp_path / "run")
+    # What does not change the result may change.
+    free = dataclasses.replace(config, logging=LoggingConfig(every=2, tensorboard=False))
+    outcome, said = run(free, tmp_path / "run")
+    assert outcome.step == 4 and "the run is complete" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_explosion_stops_or_skips_and_leaves_something_to_look_at(policy, config, tmp_path):
+    # A rate that sends the parameters to infinity after the first update.
+    broken = dataclasses.replace(
+        config,
+        non_finite=policy,
+        max_skipped=1,
+        optimizer=OptimizerConfig(learning_rate=1e38, warmup_steps=0, schedule="constant"),
+    )
+    with pytest.raises(NonFiniteError, match="step"):
+        run(broken, tmp_path / "run")
+    dumps = sorted((tmp_path / "run" / "dumps").glob("*/*/batch.npz"))
+    assert len(dumps) == (1 if policy == "stop" else 2)
+    assert np.load(dumps[0])["image"].shape == (64, 16, 16, 3)
+    with CheckpointStore(tmp_path / "run" / "checkpoints", write=False) as store:
+        assert all(step < 4 for step in store.steps())
