@@ -103,7 +103,6 @@ def _run(
 ) -> Outcome:
     notice = StopNotice()
     try:
-        workdir.write_config(config)
         prepare(config.data)
         restored = store.latest()
         tokenizer = _tokenizer(config, store, restored)
@@ -118,6 +117,8 @@ def _run(
         state, train_step = _make(config, store, restored, mesh, tokenizer)
         if restored is not None:
             check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
+        # Only now, when all that can be refused has been: a refused start leaves nothing behind.
+        workdir.write_config(config)
         first = int(state.step)
         _announce(console, config, workdir, first, mesh)
         if first >= config.total_steps:

@@ -101,7 +101,9 @@ class ProgressLine:
         if now - self._printed >= PLAIN_SECONDS or step == self._total:
             self._printed = now
             left = f"  {clock(rates.seconds_left)} left" if rates and step < self._total else ""
-            self._console.print(f"step {step}/{self._total}  {text}{left}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"step {step}/{self._total}  {text}{left}", highlight=False, soft_wrap=True
+            )
 
     def close(self) -> None:
         """Leaves the line as it is."""
