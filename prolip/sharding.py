@@ -1,5 +1,6 @@
 """The mesh, one table from dimension names to mesh axes, and the way of host rows onto devices."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -80,9 +81,12 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     return jax.make_mesh(tuple(sizes), AXES, devices=devices)
 
 
-def one_device() -> AbstractMesh:
-    """A mesh of one device that need not exist: for shapes, counts and structure."""
-    return AbstractMesh((1, 1, 1), AXES, axis_types=(AxisType.Explicit,) * 3)
+def some_mesh() -> contextlib.AbstractContextManager[Any]:
+    """A mesh to take shapes and structure under: the one that is set, or one of a single device."""
+    if not jax.sharding.get_abstract_mesh().empty:
+        return contextlib.nullcontext()
+    single = AbstractMesh((1, 1, 1), AXES, axis_types=(AxisType.Explicit,) * 3)
+    return jax.sharding.use_abstract_mesh(single)
 
 
 def batch_shards(mesh: Mesh) -> int:

@@ -27,6 +27,7 @@ LEVELS = {
     "prolip.evals": 2,
     "prolip.interop": 2,
     "prolip.model": 2,
+    "prolip.demo": 3,
     "prolip.train": 2,
     "prolip.evals.loop": 3,
     "prolip.evals.run": 3,

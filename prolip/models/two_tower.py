@@ -55,7 +55,7 @@ def build(config: ModelConfig) -> TwoTower:
       ConfigError: sizes that don't fit together.
     """
     check(config)
-    with jax.sharding.use_abstract_mesh(sharding.one_device()):
+    with sharding.some_mesh():
         towers = jax.eval_shape(lambda: _Towers(config, rngs=nnx.Rngs(jax.random.key(0))))
     return TwoTower(config, nnx.graphdef(towers))
 

@@ -39,7 +39,7 @@ class ImageTower(nnx.Module):
             sharding.normal(scale, "length", "embed")(rngs.params(), (num_extra, tower.width))
         )
         self.positions = nnx.Param(
-            sharding.normal(scale, "length", "embed")(
+            sharding.normal(0.5, "length", "embed")(
                 rngs.params(), (num_extra + grid * grid, tower.width)
             )
         )

@@ -35,7 +35,7 @@ def write_report(workdir: str | Path, images: Images | None = None) -> Path:
       Where the report is.
 
     Raises:
-      FileNotFoundError: there is no such directory.
+      ConfigError: there is no such directory.
     """
     run = read_run(workdir)
     path = run.path / "report.html"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from prolip.config import ConfigError
 from prolip.evals import ledger
 from prolip.workdir import Workdir, read_jsonl
 
@@ -62,11 +63,11 @@ def read_run(path: str | Path) -> Run:
     """Reads a workdir.
 
     Raises:
-      FileNotFoundError: there is no such directory.
+      ConfigError: there is no such directory.
     """
     workdir = Workdir(Path(path).expanduser().absolute())
     if not workdir.path.is_dir():
-        raise FileNotFoundError(f"{path} is not a directory; name the workdir of a run")
+        raise ConfigError(f"{path} is not a directory; name the workdir of a run")
     evaluations: dict[int, dict[str, float]] = {}
     newest: dict[tuple[int, str], ledger.Entry] = {}
     for entry in ledger.entries(workdir.path):  # Of one step, the later evaluation counts.

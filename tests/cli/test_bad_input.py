@@ -27,7 +27,7 @@ def said(capsys, argv, code=1):
         ("--config.global_batch=12", ["config.global_batch", "8 devices"]),
         ("--config.global_batch=24", ["mask_every"]),
         ("--config.mesh.tensor=3", ["config.mesh", "8 devices"]),
-        ("--config.model.image.patch=7", ["patch", "32"]),
+        ("--config.model.image.patch=7", ["config.model.image.patch", "does not divide"]),
         ("--config.data.name=emojy", ["emojy"]),
         ("--config.optimizer.warmup_steps=1000000", ["warmup_steps", "total_steps"]),
     ],

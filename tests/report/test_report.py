@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import synthetic_run
 
-from prolip.config import TrainConfig, from_dict
+from prolip.config import ConfigError, TrainConfig, from_dict
 from prolip.report import compare, pictures, plots, words, write_report
 from prolip.report.read import read_run
 
@@ -142,7 +142,7 @@ def test_an_empty_directory_says_how_to_begin(tmp_path):
 
 
 def test_no_directory_is_an_error_with_its_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(ConfigError, match="nowhere"):
         write_report(tmp_path / "nowhere")
 
 

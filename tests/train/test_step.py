@@ -137,6 +137,7 @@ def test_accumulation_is_exact(steps):
     assert_same(gradients(config_of(accumulation_steps=steps), 1), expected)
 
 
+@pytest.mark.slow
 def test_accumulation_on_two_devices_and_with_remat():
     expected = gradients(config_of(), 1)
     config = config_of(accumulation_steps=4)
@@ -152,8 +153,9 @@ def setup(config, devices=8, mesh=None):
     return mesh, model, optimizer, rate
 
 
+@pytest.mark.slow
 def test_step_is_traced_once_donates_and_keeps_layouts():
-    config = config_of()
+    config = config_of("siglip")
     mesh, model, optimizer, rate = setup(config, mesh=MeshConfig(2, 2, 2))
     chex.clear_trace_counter()
     with jax.set_mesh(mesh):
@@ -183,7 +185,7 @@ def test_state_survives_the_way_through_plain_dictionaries():
     chex.assert_trees_all_equal(state, back)
 
 
-@pytest.mark.parametrize("where", ["image", "parameter"])
+@pytest.mark.parametrize("where", ["scale", "bias"])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count(where):
     config = config_of()
     mesh, model, optimizer, rate = setup(config, 2)
@@ -192,9 +194,9 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(where):
         step = make_train_step(model, optimizer, rate, config, IDS)
         batch = sharding.to_global(mesh, batch_of())
         state, good = step(state, batch)
-        if where == "parameter":
+        if where == "bias":
             state.params["logit_bias"] = jnp.full_like(state.params["logit_bias"], jnp.nan)
-        else:  # No uint8 is NaN: an infinite scale makes the loss so.
+        else:
             state.params["log_logit_scale"] = jnp.full_like(
                 state.params["log_logit_scale"], jnp.inf
             )
@@ -331,9 +333,10 @@ def at(tree, path):
 
 
 def compare_trees(got, expected, relative):
+    floor = 1e-4 * max(np.abs(g).max() for g in jax.tree.leaves(got))
     for path, g in jax.tree_util.tree_leaves_with_path(got):
         wanted = at(expected, path)
-        largest = max(np.abs(wanted).max(), 1e-7)
+        largest = max(np.abs(wanted).max(), floor)
         np.testing.assert_allclose(
             g, wanted, atol=relative * largest, err_msg=jax.tree_util.keystr(path)
         )
