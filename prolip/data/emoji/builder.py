@@ -65,6 +65,8 @@ class Emoji(tfds.core.GeneratorBasedBuilder):
                 continue
             if (rows[row["family"]]["id"] in test) == in_test:
                 features = {name: row[name] for name in self.info.features if name != "image"}
+                # Unicode's identifiers are words with hyphens: "face-smiling" is a smiling face.
+                features["subgroup"] = row["subgroup"].replace("-", " ")
                 yield row["id"], {**features, "image": io.BytesIO(row["image"])}
 
 
