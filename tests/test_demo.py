@@ -30,7 +30,7 @@ def test_demo_goes_the_whole_way(tmp_path, capfd):
         assert words in said
     page = (workdir / "report.html").read_text()
     assert "<svg" in page and not re.search(r"(src|href)=[\"']?https?:", page)
-    rows = [json.loads(line) for line in (workdir / "evals.jsonl").open()]
+    rows = [json.loads(line) for line in (workdir / "evals.jsonl").read_text().splitlines()]
     assert {(row["step"], row["evaluator"]) for row in rows} >= {
         (4, name) for name in ("retrieval", "zero_shot", "uncertainty")
     }

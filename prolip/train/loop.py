@@ -1,5 +1,6 @@
 """The training run: reads, steps, writes, saves. The only part of training that has a clock."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import jax
 from rich.console import Console
 
 from prolip import sharding
-from prolip.checkpoint import CheckpointStore
+from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.checkpoint.writer import Evaluations
 from prolip.config import ConfigError, TrainConfig, to_dict
 from prolip.data.image import Preprocessing
@@ -184,6 +185,10 @@ class _Loop:
     def close(self) -> None:
         """Ends the records; what was measured before an error is in them."""
         self._line.close()
+        # A save under way flushes the records. If it fails now, something else has ended the run,
+        # and that is what is told.
+        with contextlib.suppress(CheckpointError):
+            self._store.wait()
         self._log.close()
 
     def _settle(self) -> None:

@@ -50,13 +50,13 @@ class Lives:
 
     def start(self, workdir: Path) -> subprocess.Popen:
         words = ["train", "--config", str(self._config), "--workdir", str(workdir)]
-        log = workdir.with_suffix(".log").open("a")
-        return subprocess.Popen(
-            [sys.executable, "-m", "prolip.cli.main", *words],
-            env=self._env,
-            stdout=log,
-            stderr=log,
-        )
+        with workdir.with_suffix(".log").open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "prolip.cli.main", *words],
+                env=self._env,
+                stdout=log,
+                stderr=log,
+            )
 
     def undisturbed(self, workdir: Path) -> float:
         """Runs to the end; gives the seconds from the first step on."""

@@ -31,7 +31,8 @@ def test_sigterm_saves_and_asks_for_a_restart(lives):
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 75
-    saved = max(json.loads(line)["step"] for line in (workdir / "metrics.jsonl").open())
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    saved = max(json.loads(line)["step"] for line in lines)
     # Nothing was lost: the step that was under way is the one that is saved.
     record, arrays = killed_runs.result(workdir)
     assert len(record) == saved == int(arrays["optimizer['step']"])

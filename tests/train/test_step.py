@@ -101,13 +101,16 @@ def assert_same(got, expected, rtol=1e-5):
     for name, value in metrics0.items():
         np.testing.assert_allclose(metrics[name], value, rtol=rtol, atol=1e-7, err_msg=name)
     floor = 1e-4 * max(np.abs(g).max() for g in jax.tree.leaves(grads0))
+    rounding = 1e-6 * max(np.abs(g).max() for g in jax.tree.leaves(grads0))
     for (path, g), g0 in zip(
         jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(grads0), strict=True
     ):
         largest = max(np.abs(g0).max(), floor)
-        np.testing.assert_allclose(
-            g, g0, atol=rtol * largest, rtol=0, err_msg=jax.tree_util.keystr(path)
-        )
+        name = jax.tree_util.keystr(path)
+        if "['key']['bias']" in name:
+            assert max(np.abs(g).max(), np.abs(g0).max()) < rounding, name
+            continue
+        np.testing.assert_allclose(g, g0, atol=rtol * largest, rtol=0, err_msg=name)
 
 
 @pytest.mark.slow
