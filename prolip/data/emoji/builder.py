@@ -21,7 +21,7 @@ class Emoji(tfds.core.GeneratorBasedBuilder):
     same in both configs, and no family is on both sides.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = (
         tfds.core.BuilderConfig(name="plain", description="Without skin tones and equal pictures."),
         tfds.core.BuilderConfig(name="skin_tones", description="With all skin tones."),
