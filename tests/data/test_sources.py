@@ -73,7 +73,7 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_emoji_are_made_when_asked_for_without_a_word(emoji, capfd):
-    assert prepare(emoji).info.full_name == "emoji/plain/1.0.0"
+    assert prepare(emoji).info.full_name == "emoji/plain/1.1.0"
     assert capfd.readouterr() == ("", "")
     assert (len(Source(emoji, "train")), len(Source(emoji, "test"))) == (1582, 279)
 
