@@ -103,7 +103,6 @@ class TrainPipeline:
           DataError: while iterating, if more than `max_bad_fraction` of the records are bad.
         """
         workers = self._config.num_workers
-        workers = self._config.num_workers
         iterator = iter(self._dataset(start_step))
         try:
             for loaded in iterator:

@@ -17,7 +17,7 @@ class Attention(nnx.Module):
         head_dim = width // num_heads
 
         def project() -> nnx.Einsum:
-            # Three products, not one fused: TPUs schedule them better (see benchmarks).
+            # Three products, each split over heads, not one fused kernel that is cut apart after.
             return nnx.Einsum(
                 "bld,dnh->blnh",
                 (width, num_heads, head_dim),

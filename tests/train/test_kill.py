@@ -41,7 +41,7 @@ def test_sigterm_saves_and_asks_for_a_restart(lives):
 
 
 @pytest.mark.slow
-def test_another_configuration_or_a_second_writer_is_refused(lives):
+def test_another_configuration_is_refused(lives):
     lives, folder, _ = lives
     config = folder / "run.py"
     text = config.read_text()
