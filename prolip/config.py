@@ -23,6 +23,7 @@ Remat = Literal["none", "dots", "full"]
 DType = Literal["float32", "bfloat16", "float64"]
 Form = Literal["exact", "released"]
 Positives = Literal["paired", "extended"]
+Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "constant", "rsqrt"]
 NonFinite = Literal["stop", "skip"]
 TokenizerKind = Literal["train", "hf", "sentencepiece"]
@@ -110,8 +111,14 @@ class ObjectiveConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (arXiv 1711.05101) with warm-up and a schedule; decay on matrices only."""
+    """AdamW (arXiv 1711.05101) or Muon, with warm-up and a schedule; decay on matrices only.
 
+    "muon" makes the update of each matrix in a transformer block orthogonal (Jordan et al. 2024;
+    arXiv 2502.16982) and leaves all else to AdamW. It costs a few small products a step and one
+    moment less.
+    """
+
+    name: Optimizer = "adamw"
     learning_rate: float = 5e-4  # Peak.
     schedule: Schedule = "cosine"
     warmup_steps: int = 10_000
@@ -120,6 +127,8 @@ class OptimizerConfig:
     b2: float = 0.95
     eps: float = 1e-6
     weight_decay: float = 0.2
+    muon_scale: float = 1.0  # Learning rate of the matrices under "muon", in learning rates.
+    muon_momentum: float = 0.95
     grad_clip_norm: float = 0.0  # Global norm; 0 does not clip.
     max_logit_scale: float = 100.0  # The applied scale stays in [1, this] after each update.
 

@@ -83,7 +83,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 
 def some_mesh() -> contextlib.AbstractContextManager[Any]:
     """A mesh to take shapes and structure under: the one that is set, or one of a single device."""
-    if not jax.sharding.get_abstract_mesh().empty:
+    if not no_mesh():
         return contextlib.nullcontext()
     single = AbstractMesh((1, 1, 1), AXES, axis_types=(AxisType.Explicit,) * 3)
     return jax.sharding.use_abstract_mesh(single)
@@ -113,9 +113,20 @@ def to_global(mesh: Mesh, rows: Any) -> Any:
     )
 
 
+def no_mesh() -> bool:
+    """Whether no mesh is set: functions of arrays then leave layouts to JAX."""
+    return jax.sharding.get_abstract_mesh().empty
+
+
+def take_rows(tree: Any, index: jax.Array) -> Any:
+    """Rows of arrays [rows, dim] by number, laid out as `index` is; any device may hold them."""
+    out_sharding = None if no_mesh() else spec("batch", "dim")
+    return jax.tree.map(lambda x: replicate(x).at[index].get(out_sharding=out_sharding), tree)
+
+
 def replicate(tree: Any) -> Any:
     """Gives every device all rows, and sums their gradients; nothing outside a mesh."""
-    if jax.sharding.get_abstract_mesh().empty:
+    if no_mesh():
         return tree
     return jax.tree.map(lambda x: jax.sharding.reshard(x, PartitionSpec()), tree)
 
@@ -132,16 +143,14 @@ def abstract(tree: Any, mesh: Mesh) -> Any:
 
 def reshape(x: jax.Array, shape: tuple[int, ...], *dims: str) -> jax.Array:
     """Reshapes and says the layout of the result, which splits and merges can't infer."""
-    if jax.sharding.get_abstract_mesh().empty:
+    if no_mesh():
         return x.reshape(shape)
     return jax.lax.reshape(x, shape, out_sharding=spec(*dims))
 
 
 def repeat_rows(x: jax.Array, num_rows: int) -> jax.Array:
     """The same [length, embed] for each row of a batch: [batch, length, embed]."""
-    out_sharding = None
-    if not jax.sharding.get_abstract_mesh().empty:
-        out_sharding = spec("batch", "length", "embed")
+    out_sharding = None if no_mesh() else spec("batch", "length", "embed")
     shape = (num_rows, *x.shape)
     return jax.lax.broadcast_in_dim(x, shape, (1, 2), out_sharding=out_sharding)
 

@@ -86,4 +86,4 @@ def diagonal(like: Shaped[Array, "images texts"]) -> Bool[Array, "images texts"]
 
 
 def _sharding(x: jax.Array):
-    return None if jax.sharding.get_abstract_mesh().empty else jax.typeof(x).sharding
+    return None if sharding.no_mesh() else jax.typeof(x).sharding

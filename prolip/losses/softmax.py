@@ -43,6 +43,6 @@ def _cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 def _transpose(positives: jax.Array) -> jax.Array:
     """Targets of texts, laid out by text."""
-    if jax.sharding.get_abstract_mesh().empty:
+    if sharding.no_mesh():
         return positives.T
     return jax.sharding.reshard(positives.T, sharding.spec("batch", "dim"))

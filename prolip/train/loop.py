@@ -19,9 +19,9 @@ from prolip.data.records import Batch
 from prolip.data.sources import prepare
 from prolip.data.tokenizer import Tokenizer, load_tokenizer
 from prolip.models import count, two_tower
+from prolip.train import optimizer
 from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
-from prolip.train.optimizer import make_optimizer, schedule
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer
 from prolip.train.resume import check_config, check_fingerprint
@@ -75,7 +75,7 @@ def train(
     mesh = sharding.make_mesh(config.mesh)
     check_batch(config, mesh)
     two_tower.check(config.model)
-    schedule(config.optimizer, config.total_steps)
+    optimizer.check(config.optimizer, config.total_steps)
     workdir = open_workdir(path)
     for change in check_config(workdir, config, allow_changes):
         console.print(f"changed: {change}", highlight=False)
@@ -251,19 +251,19 @@ def _make(
     tokenizer: Tokenizer,
 ) -> tuple[TrainState, Any]:
     model = two_tower.build(config.model)
-    optimizer = make_optimizer(config.optimizer, config.total_steps)
+    transform = optimizer.make_optimizer(config.optimizer, config.total_steps)
     train_step = make_train_step(
         model,
-        optimizer,
-        schedule(config.optimizer, config.total_steps),
+        transform,
+        optimizer.schedule(config.optimizer, config.total_steps),
         config,
         TextIds(tokenizer.pad_id, tokenizer.mask_id),
     )
     if restored is None:
         # A key apart from those of the steps.
         key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
-        return init_state(model, optimizer, key), train_step
-    like = abstract_state(model, optimizer, mesh)
+        return init_state(model, transform, key), train_step
+    like = abstract_state(model, transform, mesh)
     items = {name: store.restore(restored, name, tree) for name, tree in to_items(like).items()}
     return from_items(items, like), train_step
 

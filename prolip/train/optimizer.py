@@ -1,4 +1,4 @@
-"""Configuration to one optax transformation: clip, AdamW with a decay mask, schedule."""
+"""Configuration to one optax transformation: clip, AdamW or Muon with a decay mask, schedule."""
 
 import math
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
+from prolip import sharding
 from prolip.config import ConfigError, OptimizerConfig
 
 # Leaves with a matrix in them: norms, biases, extra tokens and the logit's scalars don't decay.
@@ -14,18 +16,110 @@ DECAYED = ("kernel", "embedding", "positions")
 
 
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) with decoupled decay on matrices only, clipped by global norm."""
-    adamw = optax.adamw(
-        schedule(config, total_steps),
+    """AdamW or Muon with decoupled decay on matrices only, after clipping by global norm."""
+    rate = schedule(config, total_steps)
+    make = _muon if config.name == "muon" else _adamw
+    optimizer = make(config, rate)
+    if config.grad_clip_norm > 0:
+        return optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), optimizer)
+    return optimizer
+
+
+def _adamw(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adamw(
+        rate,
         b1=config.b1,
         b2=config.b2,
         eps=config.eps,
         weight_decay=config.weight_decay,
         mask=decay_mask,
     )
-    if config.grad_clip_norm > 0:
-        return optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), adamw)
-    return adamw
+
+
+def _muon(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Muon on the matrices of the blocks, AdamW on everything else.
+
+    Put together here because `optax.contrib.muon` decays norms and biases, and has Nesterov's
+    momentum in its AdamW.
+    """
+    scale = config.muon_scale
+    muon = optax.chain(
+        optax.contrib.scale_by_muon(beta=config.muon_momentum, weight_dimension_numbers=matrices),
+        optax.stateless(lambda updates, _: _as_large_as_adamw(updates)),
+        # Both decay by learning_rate x weight_decay.
+        optax.add_decayed_weights(config.weight_decay / scale),
+        optax.scale_by_learning_rate(lambda step: scale * rate(step)),
+    )
+    both = optax.partition({"muon": muon, "adamw": _adamw(config, rate)}, _labels)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        if sharding.no_mesh():
+            return both.update(updates, state, params)
+        # A matrix times itself sums over split dimensions: the compiler chooses their layout.
+        layouts = jax.tree.map(lambda x: jax.typeof(x).sharding, (updates, state))
+        return jax.sharding.auto_axes(both.update, out_sharding=layouts)(updates, state, params)
+
+    return optax.GradientTransformation(both.init, update)
+
+
+def matrices(params: Any) -> Any:
+    """Which dimensions of a leaf are the two sides of a matrix; None for leaves that AdamW has.
+
+    Kernels of blocks are stacked on a first dimension, and those of attention have heads and their
+    width in the place of one side.
+    """
+
+    def sides(path: Any, _: Any) -> optax.contrib.MuonDimensionNumbers | None:
+        names = [part.key for part in path]
+        if "blocks" not in names or names[-1] != "kernel":
+            return None
+        if "attention" not in names:
+            return optax.contrib.MuonDimensionNumbers((1,), (2,))
+        if names[-2] == "out":
+            return optax.contrib.MuonDimensionNumbers((1, 2), (3,))
+        return optax.contrib.MuonDimensionNumbers((1,), (2, 3))
+
+    return jax.tree_util.tree_map_with_path(sides, params)
+
+
+def _labels(params: Any) -> Any:
+    return jax.tree.map(
+        lambda sides: "adamw" if sides is None else "muon", matrices(params), is_leaf=_is_sides
+    )
+
+
+def _as_large_as_adamw(updates: Any) -> Any:
+    """Orthogonal matrices times 0.2 sqrt(longer side): entries of 0.2 on average, as AdamW's.
+
+    Source: arXiv 2502.16982, section 2.2.
+    """
+
+    def scaled(sides: optax.contrib.MuonDimensionNumbers, update: jax.Array) -> jax.Array:
+        lengths = [
+            math.prod(update.shape[i] for i in axes)
+            for axes in (sides.reduction_axis, sides.output_axis)
+        ]
+        return 0.2 * math.sqrt(max(lengths)) * update
+
+    return jax.tree.map(scaled, matrices(updates), updates, is_leaf=_is_sides)
+
+
+def _is_sides(x: Any) -> bool:
+    return x is None or isinstance(x, optax.contrib.MuonDimensionNumbers)
+
+
+def check(config: OptimizerConfig, total_steps: int) -> None:
+    """Raises ConfigError where options don't fit together, or into the run."""
+    warmup, cooldown = config.warmup_steps, config.cooldown_steps
+    if config.schedule == "cosine" and cooldown:
+        raise ConfigError("config.optimizer.cooldown_steps: a cosine schedule has no cooldown")
+    if warmup + cooldown > total_steps:
+        raise ConfigError(
+            f"config.optimizer: warmup_steps {warmup} and cooldown_steps {cooldown} don't fit into "
+            f"config.total_steps {total_steps}"
+        )
+    if config.name == "muon" and config.muon_scale <= 0:
+        raise ConfigError(f"config.optimizer.muon_scale must be > 0, got {config.muon_scale}")
 
 
 def decay_mask(params: Any) -> Any:
@@ -38,18 +132,8 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
 
     cosine: to zero at `total_steps`. constant, rsqrt: then linear to zero over `cooldown_steps`.
     rsqrt: the peak times sqrt(warmup / step), with at least one step of warm-up (arXiv 2106.04560).
-
-    Raises:
-      ConfigError: warm-up and cooldown don't fit into the run.
     """
     warmup, cooldown = config.warmup_steps, config.cooldown_steps
-    if config.schedule == "cosine" and cooldown:
-        raise ConfigError("config.optimizer.cooldown_steps: a cosine schedule has no cooldown")
-    if warmup + cooldown > total_steps:
-        raise ConfigError(
-            f"config.optimizer: warmup_steps {warmup} and cooldown_steps {cooldown} don't fit into "
-            f"config.total_steps {total_steps}"
-        )
 
     def learning_rate(step):
         step = jnp.asarray(step, jnp.float32)
