@@ -96,6 +96,8 @@ class ObjectiveConfig:
     bottleneck: float = 1e-4
     inclusion_image_text: float = 1e-7
     inclusion_masked: float = 1e-3
+    # A text in the next more general one of its batch, by the captions known for each image.
+    inclusion_text_text: float = 0.0
     inclusion_scale: float = 1000.0
     inclusion_eps: float = -20.0
     form: Form = "exact"  # Of the inclusion and bottleneck terms.

@@ -3,7 +3,8 @@
 from typing import Literal
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from prolip.gaussian import Gaussian, inclusion_terms
 
@@ -14,6 +15,7 @@ def inclusion(
     scale: float = 1000.0,
     eps: float = -20.0,
     form: Literal["exact", "released"] = "exact",
+    rows: Bool[Array, " rows"] | None = None,
 ) -> Float[Array, ""]:
     """Asks that row i of `inner` lies inside row i of `outer`.
 
@@ -26,8 +28,12 @@ def inclusion(
       scale: steepness; 1000 in the published runs, 10 for LongProLIP.
       eps: precisions are multiplied by exp(eps); -20 in the published runs, -100 for LongProLIP.
       form: "released" doubles the normalisers, as the published checkpoints were trained.
+      rows: [B] which rows count; all if it is not given, and the loss is 0 if none does.
 
     Source: ProLIP, arXiv 2410.18857, section 3.3; naver-ai/prolip `src/prolip/loss.py`.
     """
     h = inclusion_terms(inner.mean, inner.log_var, outer.mean, outer.log_var, eps=eps, form=form)
-    return -jax.nn.log_sigmoid(scale * h).mean()
+    losses = -jax.nn.log_sigmoid(scale * h).mean(-1)
+    if rows is None:
+        return losses.mean()
+    return jnp.where(rows, losses, 0).sum() / jnp.maximum(rows.sum(), 1)

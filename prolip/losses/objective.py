@@ -7,10 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from prolip import sharding
 from prolip.config import ObjectiveConfig
 from prolip.gaussian import Gaussian
 from prolip.losses.bottleneck import bottleneck
 from prolip.losses.inclusion import inclusion
+from prolip.losses.order import next_includer
 from prolip.losses.pairwise import diagonal, mean_logits, ppcl, siglip
 from prolip.losses.positives import known_pairs
 from prolip.losses.softmax import clip
@@ -48,7 +50,8 @@ def objective(
       uncertainty of images and of texts.
     """
     image, text = embeddings.image, embeddings.text
-    positives = known_pairs(captions, caption) if config.positives == "extended" else None
+    known = functools.cache(lambda: known_pairs(captions, caption))
+    positives = known() if config.positives == "extended" else None
     forms = config.form
     # Once per process of the ring that the published runs used.
     repeats = config.reference_world_size
@@ -66,6 +69,10 @@ def objective(
         "inclusion_image_text": (
             repeats * config.inclusion_image_text,
             lambda: _included(config, image, text),
+        ),
+        "inclusion_text_text": (
+            config.inclusion_text_text,
+            lambda: _in_general_text(config, text, known()),
         ),
     }
     if embeddings.originals is not None and embeddings.masked is not None:
@@ -85,8 +92,15 @@ def objective(
     return total, metrics | _statistics(embeddings, positives)
 
 
-def _included(config: ObjectiveConfig, inner: Gaussian, outer: Gaussian) -> jax.Array:
-    return inclusion(inner, outer, config.inclusion_scale, config.inclusion_eps, config.form)
+def _included(
+    config: ObjectiveConfig, inner: Gaussian, outer: Gaussian, rows: jax.Array | None = None
+) -> jax.Array:
+    return inclusion(inner, outer, config.inclusion_scale, config.inclusion_eps, config.form, rows)
+
+
+def _in_general_text(config: ObjectiveConfig, text: Gaussian, known: jax.Array) -> jax.Array:
+    above = next_includer(known)
+    return _included(config, text, sharding.take_rows(text, above.row), above.exists)
 
 
 def _statistics(embeddings: Embeddings, positives: jax.Array | None) -> dict[str, jax.Array]:

@@ -38,7 +38,12 @@ OBJECTIVES = {
     "prolip": ObjectiveConfig(
         inclusion_image_text=0.1, inclusion_masked=0.1, inclusion_scale=2.0, inclusion_eps=-2.0
     ),
-    "extended": ObjectiveConfig(positives="extended", inclusion_masked=0.0),
+    "extended": ObjectiveConfig(
+        positives="extended",
+        inclusion_masked=0.0,
+        inclusion_text_text=0.3,
+        inclusion_scale=5.0,
+    ),
     "siglip": ObjectiveConfig(ppcl=0.0, siglip=1.0, bottleneck=0.0, inclusion_masked=0.0),
     "clip": ObjectiveConfig(
         ppcl=0.0, clip=1.0, bottleneck=0.0, inclusion_masked=0.0, positives="extended"
@@ -67,13 +72,15 @@ def batch_of(rows=192, seed=0):
     rng = np.random.default_rng(seed)
     text = rng.integers(2, 50, (rows, 6)).astype(np.int32)
     text[:, 4:] *= rng.integers(0, 2, (rows, 1), dtype=np.int32)  # Some padding.
-    caption = rng.integers(1, 20, rows).astype(np.int32)
-    others = rng.integers(0, 20, (rows, 3)).astype(np.int32)
+    # Each image has a caption of its kind, of its family of kinds, and one that fits all.
+    kind = rng.integers(1, 20, rows)
+    captions = np.stack([kind, 20 + kind // 5, np.full(rows, 30)], 1).astype(np.int32)
+    caption = captions[np.arange(rows), rng.choice(3, rows, p=[0.8, 0.15, 0.05])]
     return Batch(
         rng.integers(0, 256, (rows, 16, 16, 3)).astype(np.uint8),
         text,
         caption,
-        np.concatenate([caption[:, None], others], axis=1),
+        captions,
         np.arange(rows, dtype=np.int32),
     )
 
