@@ -159,7 +159,7 @@ class TokenizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-    """Random resized crop, flip, colour jitter and grey scale of a training image."""
+    """Random resized crop, flip, colour jitter, grey scale and blends of training images."""
 
     crop_scale: tuple[float, ...] = (0.8, 1.0)  # Area, least and most.
     crop_ratio: tuple[float, ...] = (0.75, 4 / 3)  # Width over height, least and most.
@@ -195,6 +195,7 @@ class DataConfig:
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     num_threads: int = 4  # That read and decode, in each process.
     num_workers: int = 0  # Reader processes; 0 reads in threads of this process.
+    mixup: float = 0.0  # Probability that an image is blended with another of its batch.
     prefetch: int = 4  # Batches made ahead.
     cache: bool = False  # Keep decoded records in memory; for sets that fit.
     max_pixels: int = 50_000_000  # A larger image counts as corrupt and is not decoded.

@@ -14,7 +14,7 @@ from prolip.losses.bottleneck import bottleneck
 from prolip.losses.inclusion import inclusion
 from prolip.losses.order import next_includer
 from prolip.losses.pairwise import diagonal, mean_logits, ppcl, siglip
-from prolip.losses.positives import known_pairs
+from prolip.losses.positives import blended, drawn_pairs, known_pairs
 from prolip.losses.softmax import clip
 
 
@@ -34,6 +34,7 @@ def objective(
     logit_bias: jax.Array,
     captions: jax.Array,
     caption: jax.Array,
+    weight: jax.Array | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Total loss of the global batch and, without their weights, the terms that make it.
 
@@ -44,24 +45,29 @@ def objective(
       logit_bias: scalar.
       captions: [B, M] ids of the captions known for each image.
       caption: [B] id of the caption drawn for each image.
+      weight: [B] the part of each image that is its own, the rest being of the image B - 1 - i;
+        None if no image is blended.
 
     Returns:
       The total, and metrics: `loss/<term>`, mean cosine of positive and of negative pairs, mean
       uncertainty of images and of texts.
     """
     image, text = embeddings.image, embeddings.text
-    known = functools.cache(lambda: known_pairs(captions, caption))
+    known = functools.cache(lambda: known_pairs(captions, caption))  # For two users, made once.
     positives = known() if config.positives == "extended" else None
+    targets = positives
+    if weight is not None:
+        targets = blended(drawn_pairs(caption) if positives is None else positives, weight)
     forms = config.form
     # Once per process of the ring that the published runs used.
     repeats = config.reference_world_size
     terms: dict[str, tuple[float, Callable[[], jax.Array]]] = {
-        "ppcl": (config.ppcl, lambda: ppcl(image, text, logit_scale, logit_bias, positives)),
+        "ppcl": (config.ppcl, lambda: ppcl(image, text, logit_scale, logit_bias, targets)),
         "siglip": (
             config.siglip,
-            lambda: siglip(image.mean, text.mean, logit_scale, logit_bias, positives),
+            lambda: siglip(image.mean, text.mean, logit_scale, logit_bias, targets),
         ),
-        "clip": (config.clip, lambda: clip(image.mean, text.mean, logit_scale, positives)),
+        "clip": (config.clip, lambda: clip(image.mean, text.mean, logit_scale, targets)),
         "bottleneck": (
             repeats * config.bottleneck,
             lambda: bottleneck(image, forms) + bottleneck(text, forms),

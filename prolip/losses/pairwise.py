@@ -7,13 +7,15 @@ from jaxtyping import Array, Bool, Float, Shaped
 from prolip import gaussian, sharding
 from prolip.gaussian import Gaussian
 
+Targets = Bool[Array, "images texts"] | Float[Array, "images texts"]
+
 
 def ppcl(
     images: Gaussian,
     texts: Gaussian,
     logit_scale: Float[Array, ""] | float,
     logit_bias: Float[Array, ""] | float,
-    positives: Bool[Array, "images texts"] | None = None,
+    positives: Targets | None = None,
 ) -> Float[Array, ""]:
     """Probabilistic pairwise contrastive loss.
 
@@ -25,7 +27,8 @@ def ppcl(
       texts: B Gaussians; row j is the pair of image j.
       logit_scale: the applied scale, not its log.
       logit_bias: added to every logit.
-      positives: which pairs match; row i, column i alone if it is not given.
+      positives: which pairs match, or to which part; row i, column i alone if it is not given.
+        The loss of a part y is -y log sigmoid(l) - (1 - y) log sigmoid(-l).
 
     Source: ProLIP, arXiv 2410.18857, section 3.2. Differs from naver-ai/prolip `src/prolip/loss.py`
     in nothing on one process; over several the released ring exchange is not this sum.
@@ -50,7 +53,7 @@ def siglip(
     text_means: Float[Array, "texts dim"],
     logit_scale: Float[Array, ""] | float,
     logit_bias: Float[Array, ""] | float,
-    positives: Bool[Array, "images texts"] | None = None,
+    positives: Targets | None = None,
 ) -> Float[Array, ""]:
     """Pairwise sigmoid loss on the means alone: -1/B sum_ij log sigmoid(y_ij l_ij).
 
@@ -70,12 +73,17 @@ def mean_logits(
 
 
 def sigmoid_loss(
-    logits: Float[Array, "images texts"], positives: Bool[Array, "images texts"] | None
+    logits: Float[Array, "images texts"], positives: Targets | None
 ) -> Float[Array, ""]:
     """Binary cross-entropy of all pairs, summed over texts and averaged over images."""
     if positives is None:
         positives = diagonal(logits)
-    return -jax.nn.log_sigmoid(jnp.where(positives, logits, -logits)).sum() / len(logits)
+    if positives.dtype == bool:
+        log_p = jax.nn.log_sigmoid(jnp.where(positives, logits, -logits))
+    else:
+        yes, no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+        log_p = positives * yes + (1 - positives) * no
+    return -log_p.sum() / len(logits)
 
 
 def diagonal(like: Shaped[Array, "images texts"]) -> Bool[Array, "images texts"]:

@@ -19,6 +19,7 @@ from prolip.models.text import masked
 from prolip.models.two_tower import TwoTower
 from prolip.sharding import spec
 from prolip.train import accumulate
+from prolip.train.mixup import mixup
 from prolip.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -81,6 +82,10 @@ def loss_and_grads(
     """Loss of the global batch, its metrics, and the gradient of the parameters."""
     goal = config.objective
     images = normalize(batch.image, config.data.mean, config.data.std)
+    weight = None
+    if config.data.augment.mixup:
+        # A key apart from those of the masks.
+        images, weight = mixup(images, jax.random.fold_in(key, 1), config.data.augment.mixup)
     passes = [accumulate.Pass(_encode(model), (images, batch.text), config.accumulation_steps)]
     if goal.inclusion_masked:
         keep_key, text_key = jax.random.split(key)
@@ -105,6 +110,7 @@ def loss_and_grads(
             params["logit_bias"],
             batch.captions,
             batch.caption,
+            weight,
         )
 
     return accumulate.value_and_grad(loss, params, passes)

@@ -14,7 +14,9 @@ from safetensors.numpy import load_file
 
 from prolip import sharding
 from prolip.config import (
+    AugmentConfig,
     ConfigError,
+    DataConfig,
     ImageTowerConfig,
     MeshConfig,
     ModelConfig,
@@ -49,6 +51,7 @@ OBJECTIVES = {
         ppcl=0.0, clip=1.0, bottleneck=0.0, inclusion_masked=0.0, positives="extended"
     ),
 }
+MIXED = ("extended", "clip")
 
 
 def config_of(name="prolip", **changes):
@@ -64,6 +67,7 @@ def config_of(name="prolip", **changes):
         model=model,
         objective=OBJECTIVES[name],
         optimizer=OptimizerConfig(warmup_steps=2, learning_rate=1e-3),
+        data=DataConfig(augment=AugmentConfig(mixup=0.5 if name in MIXED else 0.0)),
     )
     return dataclasses.replace(base, **changes)
 
