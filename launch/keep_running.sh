@@ -2,22 +2,39 @@
 # Runs a command until it is done, on one machine: starts it again when it was stopped by a signal after
 # a save (exit code 75, as `prolip train` and `prolip eval` give), or killed, or lost its machine's device.
 # Errors of the user (1, 2) and steps that were not finite (3) end it: starting again would not help.
+# SIGTERM and Ctrl-C go on to the command, which saves; then both end.
 #
 #   launch/keep_running.sh prolip train --config emoji --workdir runs/emoji
 #
 # RESTARTS (default 100) is how often at the most, PAUSE (default 5) how many seconds lie between.
-set -u
+set -um # -m: the command gets a group of its own, so that signals reach it once, from here.
 restarts=${RESTARTS:-100}
 pause=${PAUSE:-5}
+child=0
+told=""
+pass_on() {
+  told=$1
+  [ "$child" -ne 0 ] && kill -s "$1" "$child" 2>/dev/null
+}
+trap 'pass_on TERM' TERM
+trap 'pass_on INT' INT
 for ((i = 0; i <= restarts; i++)); do
-  "$@"
+  "$@" &
+  child=$!
+  wait "$child"
   code=$?
+  while kill -0 "$child" 2>/dev/null; do # A signal ended the wait, not the command.
+    wait "$child"
+    code=$?
+  done
+  child=0
   case $code in
-    0 | 1 | 2 | 3) exit "$code" ;;
-    130) exit 130 ;; # Ctrl-C: a person meant it.
+    0 | 1 | 2 | 3 | 130) exit "$code" ;; # 130: Ctrl-C, a person meant it.
   esac
+  [ -n "$told" ] && exit "$code"
   echo "keep_running: ended with code $code; start $((i + 2)) in $pause s" >&2
   sleep "$pause"
+  [ -n "$told" ] && exit "$code"
 done
 echo "keep_running: given up after $restarts restarts" >&2
 exit "$code"

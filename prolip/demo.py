@@ -4,7 +4,9 @@ Each part is the command that a user would type, in a process of its own.
 """
 
 import json
+import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -73,6 +75,14 @@ def _step(console: Console, name: str, words: list[str]) -> int:
     return subprocess.run([sys.executable, "-m", "prolip.cli.main", *words], check=False).returncode
 
 
+def _program(name: str) -> str:
+    """How a user types a program of this environment."""
+    path = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(path) or not path.exists():
+        return name
+    return shlex.quote(os.path.relpath(path))
+
+
 def _table(runs: Mapping[str, Path | Mapping[str, float]]) -> Table:
     table = Table(title="On held-out emoji", title_justify="left", title_style="bold")
     table.add_column("")
@@ -91,12 +101,13 @@ def _table(runs: Mapping[str, Path | Mapping[str, float]]) -> Table:
 
 def _what_next(workdir: Path, seconds: float, console: Console) -> None:
     place = shlex.quote(str(workdir))
+    python, prolip = _program("python"), _program("prolip")
     lines = [
         f"Done in {seconds / 60:.1f} minutes. The report: [bold]{workdir / 'report.html'}[/]",
         "",
         "What to try next",
-        f'  search a caption    python examples/search.py {place} "smiling cat"',
-        "  train longer        prolip train --config emoji --workdir runs/long "
+        f'  search a caption    {python} examples/search.py {place} "smiling cat"',
+        f"  train longer        {prolip} train --config emoji --workdir runs/long "
         "--config.total_steps=10000",
         "  your own data       README, section 'Train on your own data'",
     ]

@@ -9,7 +9,11 @@ class CheckpointError(RuntimeError):
 
 
 class LeaseHeld(CheckpointError):
-    """Another process writes to this directory."""
+    """Another process writes to this directory; it `passes` if that may be dead."""
+
+    def __init__(self, message: str, passes: bool = False):
+        super().__init__(message)
+        self.passes = passes
 
 
 class LeaseLost(CheckpointError):

@@ -7,6 +7,7 @@ it can never write over the lease of a successor.
 
 import contextlib
 import json
+import math
 import os
 import socket
 import threading
@@ -121,14 +122,14 @@ def acquire(path: Path, seconds: float) -> Lease:
             holder = read_holder(path)
             left = seconds_left(path, holder, seconds)
             if left > 0:
-                raise LeaseHeld(_refusal(path, holder, left))
+                raise LeaseHeld(_refusal(path, holder, left), passes=math.isfinite(left))
         lease = Lease(path, seconds, exclusive=True)
     try:
         # Where the file system has no locks, the last of several that found it free has it.
         lease.check(read=True)
     except LeaseLost as e:
         lease.release()
-        raise LeaseHeld(_refusal(path, read_holder(path), seconds)) from e
+        raise LeaseHeld(_refusal(path, read_holder(path), seconds), passes=True) from e
     return lease
 
 

@@ -114,7 +114,7 @@ class Saver:
         if is_disk_full(error):
             text = (
                 f"Saving checkpoint {step} failed: the disk of {directory.parent} is full. Free "
-                "space there; the checkpoints before are intact and later saves are tried again."
+                "space there and start again; the checkpoints before are intact."
             )
         else:
             text = f"Saving checkpoint {step} failed: {type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import prolip
-from prolip.config import ConfigError, TrainConfig, from_dict, override
+from prolip.config import ConfigError, TrainConfig, from_dict, override, to_dict
 
 FOLDER = "configs"
 
@@ -35,11 +35,13 @@ def load(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
     path = find(name)
     try:
         config = runpy.run_path(str(path))["get_config"](*([variant] if variant else []))
-    except (KeyError, TypeError, ValueError) as error:
+        values = to_dict(config) if isinstance(config, TrainConfig) else config.to_dict()
+        config = from_dict(TrainConfig, values)
+    except ConfigError:
+        raise
+    except Exception as error:  # The file is the user's own program.
         raise ConfigError(f"{path}: {_sentence(error)}") from error
-    return override(
-        from_dict(TrainConfig, config.to_dict()), [w.removeprefix("--") for w in overrides]
-    )
+    return override(config, [w.removeprefix("--") for w in overrides])
 
 
 def find(name: str) -> Path:
@@ -55,4 +57,7 @@ def find(name: str) -> Path:
 
 
 def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError) and error.args == ("get_config",):
+        return "it has no get_config()"
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__} {text}"

@@ -3,6 +3,7 @@
 import argparse
 
 from prolip.cli import configuration
+from prolip.config import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,8 @@ def run(args: argparse.Namespace) -> int:
     from prolip.models import count, sizes
 
     models = sizes.SIZES
+    if args.config == "all" and args.overrides:
+        raise ConfigError(f"{args.overrides[0]} needs --config, to know which one to change")
     if args.config != "all":
         models = {args.config: configuration.load(args.config, args.overrides).model}
     table = Table(title="Parameters and FLOPs of one image-text pair (2 per multiply-add)")

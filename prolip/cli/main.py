@@ -18,6 +18,7 @@ VERBS = {
     "describe": "print parameters and FLOPs of a configuration or of all named sizes",
 }
 USER_ERROR = 1
+TRY_AGAIN = 75
 DESCRIPTION = "Probabilistic image-text pre-training in JAX."
 
 
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code.
 
     0: done. 1: something that the message says how to mend. 3: a step was not finite.
-    75: stopped by a signal, saved, start again to go on.
+    75: stopped by a signal and saved, or another process is letting go of the workdir: start again
+    to go on. 130: Ctrl-C, saved.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="prolip", description=DESCRIPTION)
@@ -49,14 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     # Imported late: `prolip --help` needs none of them.
-    from prolip.checkpoint.errors import CheckpointError
+    from prolip.checkpoint.errors import CheckpointError, LeaseHeld
     from prolip.config import ConfigError
     from prolip.data.records import DataError
     from prolip.train.non_finite import NonFiniteError
 
     try:
         return args.run(args)
-    except (ConfigError, DataError, CheckpointError) as error:
+    except LeaseHeld as error:
+        print(f"prolip {args.verb}: {error}", file=sys.stderr)
+        return TRY_AGAIN if error.passes else USER_ERROR
+    except (ConfigError, DataError, CheckpointError, OSError) as error:
         print(f"prolip {args.verb}: {error}", file=sys.stderr)
         return USER_ERROR
     except NonFiniteError as error:

@@ -2,10 +2,12 @@
 
 import argparse
 import functools
+import signal
 
 from prolip.cli import configuration
 
 STOPPED = 75
+INTERRUPTED = 130
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains; 75 if a signal stopped it after a save."""
+    """Trains; 75 if a signal stopped it after a save, 130 if that was Ctrl-C."""
     config = configuration.load(args.config, args.overrides)
     from prolip.evals import ledger
     from prolip.train.loop import train
@@ -36,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
             f"stopped by signal {outcome.stopped_by}, saved at step {outcome.step}; "
             "the same command goes on from there"
         )
-        return STOPPED
+        return INTERRUPTED if outcome.stopped_by == signal.SIGINT else STOPPED
     return 0

@@ -197,13 +197,6 @@ def evaluations(
     return {m: metrics.get(m, {}) for m, names in settled.items() if names >= set(evaluators)}
 
 
-def is_evaluated(
-    workdir: str | os.PathLike[str], manifest: str, evaluators: Collection[str] = ()
-) -> bool:
-    """Whether the evaluator is through with the checkpoint of this manifest hash."""
-    return manifest in evaluations(workdir, evaluators)
-
-
 def config_hash(options: Mapping[str, Any]) -> str:
     """Identity of what decides an evaluation's result, as JSON can hold it."""
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()

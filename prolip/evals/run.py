@@ -51,7 +51,15 @@ def evaluate_workdir(
             workdir.path,
             store=store,
             evaluators=config.eval.evaluators,
-            config=evaluation_id(config.eval, config.data, {"records": split.num_images}),
+            config=evaluation_id(
+                config.eval,
+                config.data,
+                {
+                    "split": split.name,
+                    "records": split.num_images,
+                    "cleaning": config.data.tokenizer.cleaning,
+                },
+            ),
             evaluate=step_evaluation(load, split, config.eval),
             step=step,
             watch=watch,

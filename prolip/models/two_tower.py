@@ -61,8 +61,12 @@ def build(config: ModelConfig) -> TwoTower:
 
 
 def check(config: ModelConfig) -> None:
-    """Raises ConfigError where sizes don't fit together."""
+    """Raises ConfigError where sizes don't fit together, or a dtype is not switched on."""
     image, text = config.image, config.text
+    if config.dtype == "float64" and jax.dtypes.canonicalize_dtype("float64") != "float64":
+        raise ConfigError(
+            "config.model.dtype: float64 needs the environment variable JAX_ENABLE_X64=1"
+        )
     if image.image_size % image.patch:
         raise ConfigError(
             f"config.model.image.patch: {image.patch} does not divide image_size {image.image_size}"

@@ -17,7 +17,11 @@ CURVES: list[tuple[str, str, dict[str, str]]] = [
     ("SigLIP", "pairwise loss without uncertainty", {"loss/siglip": ""}),
     ("CLIP", "softmax loss", {"loss/clip": ""}),
     ("Bottleneck", "KL to the unit Gaussian, unweighted", {"loss/bottleneck": ""}),
-    ("Inclusion", "image in caption, unweighted", {"loss/inclusion_image_text": ""}),
+    (
+        "Inclusion",
+        "in the caption, or in the next general text; unweighted",
+        {"loss/inclusion_image_text": "image", "loss/inclusion_text_text": "text"},
+    ),
     (
         "Masked inclusion",
         "original in masked, unweighted",

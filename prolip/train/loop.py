@@ -26,7 +26,7 @@ from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer
 from prolip.train.resume import check_config, check_fingerprint
 from prolip.train.state import TrainState, abstract_state, from_items, init_state, to_items
-from prolip.train.step import TextIds, check_batch, make_train_step
+from prolip.train.step import TextIds, check, make_train_step
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
 
 CONFIG_ASSET = "config.json"
@@ -73,7 +73,7 @@ def train(
     """
     console = console or Console()
     mesh = sharding.make_mesh(config.mesh)
-    check_batch(config, mesh)
+    check(config, mesh)
     two_tower.check(config.model)
     optimizer.check(config.optimizer, config.total_steps)
     workdir = open_workdir(path)
@@ -119,10 +119,13 @@ def _run(
         if restored is not None:
             check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
         # Only now, when all that can be refused has been: a refused start leaves nothing behind.
-        workdir.write_config(config)
+        if jax.process_index() == 0:
+            workdir.write_config(config)
         first = int(state.step)
         _announce(console, config, workdir, first, mesh)
         if first >= config.total_steps:
+            # Also where the end was saved and the process died before it could say so.
+            write_done(workdir, first)
             return Outcome(first, None)
         workdir.done.unlink(missing_ok=True)
         loop = _Loop(config, workdir, store, tokenizer, pipeline, first, console)
@@ -132,6 +135,12 @@ def _run(
             loop.close()
     finally:
         notice.close()
+
+
+def write_done(workdir: Workdir, step: int) -> None:
+    """Tells an evaluator that watches that no more checkpoints come."""
+    if jax.process_index() == 0:
+        write_whole(workdir.done, json.dumps({"step": step}) + "\n")
 
 
 class _Loop:
@@ -178,8 +187,8 @@ class _Loop:
                 break
         _close(batches)
         self._store.wait()
-        if not stop:
-            write_whole(self._workdir.done, json.dumps({"step": step}) + "\n")
+        if step == config.total_steps:
+            write_done(self._workdir, step)
         return Outcome(step, notice.signal if stop else None)
 
     def close(self) -> None:
@@ -210,10 +219,12 @@ class _Loop:
         if len(lines) == self._listed:
             return
         self._listed = len(lines)
+        path = self._workdir.quarantine
+        if jax.process_index():  # Each process lists what it has read.
+            path = path.with_suffix(f".{jax.process_index()}.jsonl")
         # With those that the run met before it was resumed.
-        known = {row["record"]: row for row in [*read_jsonl(self._workdir.quarantine), *lines]}
-        text = "".join(json.dumps(row) + "\n" for row in known.values())
-        write_whole(self._workdir.quarantine, text)
+        known = {row["record"]: row for row in [*read_jsonl(path), *lines]}
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in known.values()))
 
     def _save(self, state: TrainState) -> None:
         # A step that the guard would stop at must not be saved as done.

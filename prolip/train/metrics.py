@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax
+
 from prolip.config import ConfigError, LoggingConfig
 from prolip.workdir import Workdir, read_jsonl
 
@@ -97,7 +99,10 @@ class Wandb:
 
 
 class Log:
-    """The record of the metrics, the record of the speeds, and copies of both."""
+    """The record of the metrics, the record of the speeds, and copies of both.
+
+    Of several processes the first one writes; the metrics are the same in all.
+    """
 
     def __init__(
         self,
@@ -106,25 +111,31 @@ class Log:
         restored_step: int,
         whole_config: Mapping[str, Any],
     ):
-        self._metrics = JsonLines(workdir.metrics, restored_step)
-        self._throughput = JsonLines(workdir.throughput, restored_step)
-        self._copies = make_copies(config, workdir, restored_step, whole_config)
+        self._metrics: list[Writer] = []
+        self._throughput: list[Writer] = []
+        self._copies: list[Writer] = []
+        if jax.process_index() == 0:
+            self._metrics = [JsonLines(workdir.metrics, restored_step)]
+            self._throughput = [JsonLines(workdir.throughput, restored_step)]
+            self._copies = make_copies(config, workdir, restored_step, whole_config)
 
     def write(self, step: int, metrics: Scalars, throughput: Scalars) -> None:
         """Metrics are a function of the run; speeds are kept apart, because they are not."""
-        self._metrics.write(step, metrics)
-        self._throughput.write(step, throughput)
-        for copy in self._copies:
-            copy.write(step, {**metrics, **throughput})
+        for writer in self._metrics:
+            writer.write(step, metrics)
+        for writer in self._throughput:
+            writer.write(step, throughput)
+        for writer in self._copies:
+            writer.write(step, {**metrics, **throughput})
 
     def flush(self) -> None:
         """Onto the disk."""
-        for writer in (self._metrics, self._throughput, *self._copies):
+        for writer in (*self._metrics, *self._throughput, *self._copies):
             writer.flush()
 
     def close(self) -> None:
         """Onto the disk, and no more."""
-        for writer in (self._metrics, self._throughput, *self._copies):
+        for writer in (*self._metrics, *self._throughput, *self._copies):
             writer.close()
 
 

@@ -9,21 +9,22 @@ import jax
 class StopNotice:
     """Remembers SIGTERM and Ctrl-C until the loop has finished its step; a second one kills.
 
-    Under `jax.distributed` the notice of one process reaches all of them at the same step.
+    With several processes the signal is left to `jax.distributed`, whose service tells all of them
+    to stop at the same step when one has received SIGTERM.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._previous = {
-            s: signal.signal(s, self._notice) for s in (signal.SIGTERM, signal.SIGINT)
-        }
+        mine = () if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
+        self._previous = {s: signal.signal(s, self._notice) for s in mine}
 
     def reached(self, step: int) -> bool:
         """Whether to save and stop now; every process must ask at every step."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            return bool(multihost_utils.reached_preemption_sync_point(step))
+            if multihost_utils.reached_preemption_sync_point(step):
+                self.signal = signal.SIGTERM
         return self.signal is not None
 
     def close(self) -> None:

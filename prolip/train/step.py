@@ -116,9 +116,15 @@ def loss_and_grads(
     return accumulate.value_and_grad(loss, params, passes)
 
 
-def check_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
-    """Raises ConfigError where the batch does not divide into shards, micro-batches and views."""
-    shards, batch = sharding.batch_shards(mesh), config.global_batch
+def check(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    """Raises ConfigError where the loss needs what the model lacks, or the batch doesn't divide."""
+    goal, shards, batch = config.objective, sharding.batch_shards(mesh), config.global_batch
+    for name in ("bottleneck", "inclusion_image_text", "inclusion_masked", "inclusion_text_text"):
+        if config.model.heads == "deterministic" and getattr(goal, name):
+            raise ConfigError(
+                f"config.objective.{name} needs variances, which config.model.heads=deterministic "
+                "does not have; set it to 0"
+            )
     if batch % shards:
         raise ConfigError(
             f"config.global_batch: {batch} does not divide over {shards} devices "
@@ -129,10 +135,8 @@ def check_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
         raise ConfigError(
             f"config.accumulation_steps: {steps} does not divide the {rows} pairs of a device"
         )
-    stride = config.objective.mask_every
-    if config.objective.inclusion_masked and (
-        rows % stride or (rows // stride) % max(1, steps // stride)
-    ):
+    stride = goal.mask_every
+    if goal.inclusion_masked and (rows % stride or (rows // stride) % max(1, steps // stride)):
         raise ConfigError(
             f"config.objective.mask_every: masked views of every {stride}th pair don't divide the "
             f"{rows} pairs of a device" + (f" in {steps} accumulation steps" if steps > 1 else "")

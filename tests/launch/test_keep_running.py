@@ -1,6 +1,9 @@
 """The script starts a command again exactly when that can help."""
 
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,29 @@ def test_restarts(codes, starts, code, tmp_path):
     )
     assert got.returncode == code
     assert len(count.read_text()) == starts
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
+)
+def test_signals_reach_the_command_which_saves_and_is_not_started_again(sent, code, tmp_path):
+    starts = tmp_path / "starts"
+    command = (
+        "import pathlib, signal, sys, time\n"
+        "def save(number, frame):\n"
+        "    time.sleep(0.3)\n"
+        "    sys.exit(130 if number == signal.SIGINT else 75)\n"
+        "signal.signal(signal.SIGTERM, save); signal.signal(signal.SIGINT, save)\n"
+        f"pathlib.Path({str(starts)!r}).open('a').write('x')\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [str(SCRIPT), sys.executable, "-c", command],
+        env={"PAUSE": "0", "PATH": "/usr/bin:/bin"},
+        start_new_session=True,
+    )
+    while not starts.exists() or not starts.read_text():
+        time.sleep(0.02)
+    process.send_signal(sent)
+    assert process.wait(timeout=20) == code
+    assert starts.read_text() == "x"

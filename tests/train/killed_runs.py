@@ -27,8 +27,11 @@ def get_config():
             embed_dim=8,
             image=config.ImageTowerConfig(16, 8, **tower),
             text=config.TextTowerConfig(14, 300, **tower)),
-        optimizer=config.OptimizerConfig(warmup_steps=5),
-        data=config.DataConfig(data_dir={data!r}, tokenizer=config.TokenizerConfig(vocab_size=300)),
+        optimizer=config.OptimizerConfig(name="muon", warmup_steps=5),
+        data=config.DataConfig(
+            data_dir={data!r},
+            tokenizer=config.TokenizerConfig(vocab_size=300),
+            augment=config.AugmentConfig(mixup=0.5)),
         checkpoint=config.CheckpointConfig(every=3, keep_latest=2, keep_every=30),
         logging=config.LoggingConfig(every=1, tensorboard=False)))
 """
@@ -135,6 +138,7 @@ def compare(calm: Path, killed: Path) -> None:
     record_killed, arrays_killed = result(killed)
     assert record == record_killed
     assert len(record) == 120
+    assert (killed / "DONE").exists()
     assert arrays.keys() == arrays_killed.keys()
     for name, array in arrays.items():
         assert array.tobytes() == arrays_killed[name].tobytes(), name

@@ -32,7 +32,7 @@ from prolip.losses.objective import Embeddings, objective
 from prolip.models import two_tower
 from prolip.train.optimizer import decay_mask, make_optimizer, schedule
 from prolip.train.state import abstract_state, from_items, init_state, to_items
-from prolip.train.step import TextIds, check_batch, clip_scale, loss_and_grads, make_train_step
+from prolip.train.step import TextIds, check, clip_scale, loss_and_grads, make_train_step
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 IDS = TextIds(pad=0, mask=1)
@@ -245,7 +245,7 @@ def test_masked_views_take_every_eighth_row_whatever_the_mesh():
 def test_batches_that_do_not_divide_are_refused(changes, devices, word):
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:devices])
     with pytest.raises(ConfigError, match=word):
-        check_batch(config_of(**changes), mesh)
+        check(config_of(**changes), mesh)
 
 
 def test_schedule_is_that_of_the_released_code():
