@@ -190,8 +190,9 @@ def test_step_is_traced_once_donates_and_keeps_layouts():
     assert np.isfinite(metrics["loss"])
 
 
-def test_state_survives_the_way_through_plain_dictionaries():
-    config = config_of()
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_state_survives_the_way_through_plain_dictionaries(name):
+    config = config_of(optimizer=OptimizerConfig(name=name))
     mesh, model, optimizer, _ = setup(config, 2)
     with jax.set_mesh(mesh):
         state = init_state(model, optimizer, jax.random.key(0))
