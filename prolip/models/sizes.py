@@ -13,8 +13,8 @@ TINY = ModelConfig(
 
 # For 64-pixel pictures and short captions: a run of minutes on two CPU cores.
 EMOJI = ModelConfig(
-    embed_dim=64,
-    image=ImageTowerConfig(32, 16, width=128, depth=3, num_heads=2, mlp_dim=256),
+    embed_dim=128,
+    image=ImageTowerConfig(64, 32, width=128, depth=3, num_heads=2, mlp_dim=256),
     text=TextTowerConfig(14, 2048, width=64, depth=2, num_heads=2, mlp_dim=128),
     unroll=4,
 )
