@@ -24,14 +24,16 @@ PROLIP = config.ObjectiveConfig(
     # With the published weights the variance of a text falls with the number of its matches.
     # A text inside the next more general one makes it grow with them.
     inclusion_text_text=0.1,
+    inclusion_image_text=1e-3,
     inclusion_masked=0.0,
     inclusion_scale=10.0,
+    bottleneck=1e-3,
 )
 
 
 def get_config(objective="prolip"):
     experiment = config.TrainConfig(
-        total_steps=3400,
+        total_steps=3000,
         global_batch=128,
         model=dataclasses.replace(sizes.EMOJI, log_var_init=-6.0),
         objective=PROLIP,
@@ -54,7 +56,7 @@ def get_config(objective="prolip"):
             cache=True,
             num_threads=2,
         ),
-        checkpoint=config.CheckpointConfig(every=850, keep_latest=2, keep_every=850),
+        checkpoint=config.CheckpointConfig(every=600, keep_latest=2, keep_every=600),
     )
     if objective in TWINS:
         model = dataclasses.replace(experiment.model, heads="deterministic")
