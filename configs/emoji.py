@@ -33,7 +33,7 @@ PROLIP = config.ObjectiveConfig(
 
 def get_config(objective="prolip"):
     experiment = config.TrainConfig(
-        total_steps=3000,
+        total_steps=2700,
         global_batch=128,
         model=dataclasses.replace(sizes.EMOJI, log_var_init=-6.0),
         objective=PROLIP,
@@ -56,7 +56,7 @@ def get_config(objective="prolip"):
             cache=True,
             num_threads=2,
         ),
-        checkpoint=config.CheckpointConfig(every=600, keep_latest=2, keep_every=600),
+        checkpoint=config.CheckpointConfig(every=540, keep_latest=2, keep_every=540),
     )
     if objective in TWINS:
         model = dataclasses.replace(experiment.model, heads="deterministic")
