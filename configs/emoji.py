@@ -43,9 +43,8 @@ def get_config(objective="prolip"):
         data=config.DataConfig(
             name="emoji",
             caption_weights=(0.2, 0.5, 0.2, 0.1),
-            # Colour tells emoji apart, and they are all upright and centred: mirrors and narrow
-            # crops cost more than they teach. Blends are what keeps 1,582 images from being learnt
-            # by heart.
+            # Colour tells emoji apart, and they are all upright and centred: no mirrors, and slight
+            # crops only. Without blends the training loss comes near zero on 1,582 images.
             augment=config.AugmentConfig(
                 crop_scale=(0.9, 1.0),
                 crop_ratio=(0.9, 1.1),

@@ -1,4 +1,7 @@
-"""The training run: reads, steps, writes, saves. The only part of training that has a clock."""
+"""The training run: reads, steps, writes, saves.
+
+Long because what the loop is put together from stands with it, in the order of a start.
+"""
 
 import contextlib
 import json

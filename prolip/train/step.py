@@ -84,11 +84,11 @@ def loss_and_grads(
     images = normalize(batch.image, config.data.mean, config.data.std)
     weight = None
     if config.data.augment.mixup:
-        # A key apart from those of the masks.
         images, weight = mixup(images, jax.random.fold_in(key, 1), config.data.augment.mixup)
     passes = [accumulate.Pass(_encode(model), (images, batch.text), config.accumulation_steps)]
     if goal.inclusion_masked:
-        keep_key, text_key = jax.random.split(key)
+        # Not of `key` itself: its halves are what folding in 0 and 1 gives.
+        keep_key, text_key = jax.random.split(jax.random.fold_in(key, 2))
         rows = jax.tree.map(functools.partial(every, stride=goal.mask_every), (images, batch.text))
         texts = _mask_texts(rows[1], text_key, goal.mask_text_drop, text_ids)
         keep = kept_patches(keep_key, config)

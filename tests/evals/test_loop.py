@@ -1,4 +1,7 @@
-"""The evaluation of checkpoints: each once, in order, whatever dies and whatever is damaged."""
+"""The evaluation of checkpoints: each once, in order, whatever dies and whatever is damaged.
+
+Long because all cases drive the same two processes, a writer and an evaluator, set up here.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The step on any mesh, accumulated or not, traced once; the released five steps."""
+"""The step on any mesh, accumulated or not, traced once; the released five steps.
+
+Long because all of these compare runs of one small experiment, which is made here.
+"""
 
 import dataclasses
 import functools

@@ -113,8 +113,11 @@ def test_another_configuration_is_refused_unless_it_is_asked_for(config, tmp_pat
         run(other, tmp_path / "run")
     # What does not change the result may change.
     free = dataclasses.replace(config, logging=LoggingConfig(every=2, tensorboard=False))
+    # As if the process had died after its last save, before it could say that it is done.
+    (tmp_path / "run" / "DONE").unlink()
     outcome, said = run(free, tmp_path / "run")
     assert outcome.step == 4 and "the run is complete" in said
+    assert (tmp_path / "run" / "DONE").exists()
 
 
 @pytest.mark.slow
