@@ -1,6 +1,8 @@
 """A trained model to embed with: from a checkpoint, on all devices of this process."""
 
+import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +43,24 @@ class Model:
         self.config, self.tokenizer, self.preprocessing = config, tokenizer, preprocessing
         self._params, self._mesh = params, mesh
         self._image, self._pixels, self._text = _functions(config, preprocessing)
+
+    @functools.cached_property
+    def identity(self) -> dict[str, str]:
+        """Hashes that tell whether two embeddings come from the same model, however it is stored.
+
+        `weights`: SHA-256 of architecture and parameters (not of the dtype that is computed in);
+        `tokenizer`: of its files, "" without one; `preprocessing`: of images, as JSON.
+        """
+        digest = hashlib.sha256(_architecture(self.config).encode())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self._params):
+            value = np.asarray(jax.device_get(leaf))
+            digest.update(f"{jax.tree_util.keystr(path)} {value.dtype} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+        return {
+            "weights": digest.hexdigest(),
+            "tokenizer": self.tokenizer.digest() if self.tokenizer else "",
+            "preprocessing": json.dumps(self.preprocessing.to_dict()),
+        }
 
     @property
     def logit_scale(self) -> float:
@@ -144,6 +164,13 @@ class Model:
         # NumPy on purpose: callers gather many batches before they need a device again.
         host: list[Any] = [np.asarray(x, np.float32)[: len(rows)] for x in out]
         return Gaussian(*host)
+
+
+def _architecture(config: ModelConfig) -> str:
+    """What the parameters mean; not what only decides how they are computed or initialised."""
+    values = dataclasses.asdict(config)
+    ways = ("dtype", "remat", "unroll", "logit_scale_init", "logit_bias_init", "log_var_init")
+    return json.dumps({k: v for k, v in values.items() if k not in ways}, sort_keys=True)
 
 
 @functools.lru_cache(maxsize=8)

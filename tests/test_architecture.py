@@ -33,6 +33,7 @@ LEVELS = {
     "prolip.evals.run": 3,
     "prolip.train.loop": 3,
     "prolip.report": 3,
+    "prolip.retrieval": 3,
     "prolip.cli": 4,
     "prolip": 4,
 }
@@ -42,6 +43,7 @@ FORBIDDEN = {
     "prolip.train": ("prolip.evals", "prolip.report"),
     "prolip.evals": ("prolip.train", "prolip.report"),
     "prolip.report": ("prolip.train",),
+    "prolip.retrieval": ("prolip.train", "prolip.report"),
     "prolip.interop": ("prolip.train", "prolip.evals"),
     "prolip.checkpoint": tuple(f"prolip.{name}" for name in KNOWS_NO_MODEL),
 }

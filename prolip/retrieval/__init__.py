@@ -1,0 +1,1 @@
+"""Collections: embed them in bulk, index and search them."""
