@@ -1,8 +1,12 @@
 """ProLIP against SigLIP on the shipped emoji, trained the same way, over several seeds.
 
+Each seed holds out another part of the emoji: which 15 % are held out moves the recall more than
+anything else that is drawn, and none of these parts was used to choose the recipe (that was
+`emoji/plain`).
+
     python benchmarks/emoji.py --seeds 3 --workdir runs/benchmark --json results/emoji.json
 
-Goes on where it was stopped. Prints a Markdown table: mean over seeds ± standard deviation.
+Goes on where it was stopped. Prints a Markdown table: mean ± standard deviation over seeds.
 """
 
 import argparse
@@ -12,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from prolip.data.emoji.builder import FOLDS
 from prolip.report.compare import ROWS, metrics_of
 from prolip.report.read import read_run
 
@@ -25,16 +30,17 @@ ALSO = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, choices=range(1, FOLDS))
     parser.add_argument("--workdir", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--json", type=Path)
     args, overrides = parser.parse_known_args()
     results: dict[str, list[dict]] = {name: [] for name in VARIANTS}
-    for seed in range(args.seeds):
+    for seed in range(1, args.seeds + 1):
         for name, config in VARIANTS.items():
             workdir = args.workdir / f"{name.lower()}_{seed}"
             command = ["train", "--config", config, "--workdir", str(workdir)]
-            command += [f"--config.seed={seed}", *overrides]
+            command += [f"--config.seed={seed}", f"--config.data.name=emoji/fold_{seed}"]
+            command += overrides
             prolip(*command)
             step = read_run(workdir).config["total_steps"]
             prolip("eval", "--workdir", str(workdir), "--step", str(step))

@@ -8,7 +8,7 @@ import pytest
 from toy import png
 
 from prolip.config import DataConfig
-from prolip.data.emoji.builder import SOURCE, held_out
+from prolip.data.emoji.builder import FOLDS, SOURCE, held_out
 from prolip.data.records import DataError
 from prolip.data.sources import Source, prepare
 
@@ -118,6 +118,21 @@ def test_plain_emoji_have_each_picture_once_on_the_same_side(sides):
     assert not any(rows[i]["skin_tone"] for i in plain)
     for split in ("train", "test"):
         assert sides["plain", split] < sides["skin_tones", split]
+
+
+def test_folds_hold_out_other_families(emoji):
+    rows = {row["id"]: row for row in pq.read_table(SOURCE).to_pylist()}
+    seen: set[int] = set()
+    for name in ("plain", *(f"fold_{k}" for k in range(1, FOLDS))):
+        config = dataclasses.replace(
+            emoji, name=f"emoji/{name}", caption_features=("id",), caption_weights=(1.0,)
+        )
+        train, test = (Source(config, split) for split in ("train", "test"))
+        families = {rows[test[i].captions[0][0]]["family"] for i in range(len(test))}
+        assert (len(train), len(test)) == (1582, 279)
+        assert not families & seen
+        assert not families & {rows[train[i].captions[0][0]]["family"] for i in range(len(train))}
+        seen |= families
 
 
 def test_held_out_part_does_not_depend_on_the_order():
