@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -130,7 +131,8 @@ def write_part(
         "failures": [dataclasses.asdict(failure) for failure in failures],
     }
     table = pa.table(columns).replace_schema_metadata({"prolip": json.dumps(about)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not the number of the process: processes of two machines may have the same one.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     # Embeddings are noise to a compressor: dictionaries would only cost time.
     pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
     with temporary.open("rb+") as file:
