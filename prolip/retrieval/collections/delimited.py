@@ -1,0 +1,94 @@
+"""CSV and TSV files: strict, so that one missing quote can't swallow other rows unseen."""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from prolip.data.records import BadRecord, DataError
+from prolip.retrieval.collections.item import printable
+from prolip.retrieval.embeddings import file_hash
+
+BLOCK = 65_536  # Rows that are Python objects at a time.
+
+
+class DelimitedFrame:
+    """A file with a header; the columns that are read are kept in memory, packed.
+
+    Raises:
+      DataError: it has no header, or a quote is not where it may be.
+    """
+
+    def __init__(self, path: Path, delimiter: str):
+        self._path, self._delimiter = path, delimiter
+        self.names = next(self._rows(), [])
+        if not any(self.names):
+            raise DataError(f"{printable(path)} has no header line that names its columns")
+
+    def read(self, names: Sequence[str]) -> "list[DelimitedCells]":
+        """Columns by name."""
+        wanted = [self.names.index(name) for name in names]
+        blocks: list[list[pa.Array]] = [[] for _ in names]
+        bad: dict[int, str] = {}
+        block: list[list[bytes]] = []
+        row = -1
+        rows = self._rows()
+        next(rows)
+        for row, values in enumerate(rows):
+            if len(values) != len(self.names):
+                short = len(values) < len(self.names)
+                bad[row] = f"row has {'fewer' if short else 'more'} values than the header"
+                block.append([b""] * len(wanted))
+            else:
+                block.append([values[i].encode("utf8", "surrogateescape") for i in wanted])
+            if len(block) == BLOCK:
+                _pack(block, blocks)
+        _pack(block, blocks)
+        return [DelimitedCells(pa.chunked_array(b, pa.large_binary()), bad) for b in blocks]
+
+    def fingerprint(self) -> str:
+        """Of all bytes."""
+        return file_hash(self._path)
+
+    def _rows(self) -> Iterator[list[str]]:
+        limit = csv.field_size_limit(sys.maxsize)  # Of the whole process; a long text is a text.
+        try:
+            # Bytes that are not UTF-8 come through, so that only their row fails.
+            with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as f:
+                reader = csv.reader(f, delimiter=self._delimiter, strict=True)
+                try:
+                    yield from reader
+                except csv.Error as error:
+                    raise DataError(
+                        f"{printable(self._path)}, line {reader.line_num}: {error}; mend the "
+                        "quotes, or write the table as Parquet or JSONL"
+                    ) from error
+        finally:
+            csv.field_size_limit(limit)
+
+
+class DelimitedCells:
+    """Values of a column."""
+
+    def __init__(self, values: pa.ChunkedArray, bad: dict[int, str]):
+        self._values, self._bad = values, bad
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, row: int) -> str:
+        """Raises BadRecord if the row has another number of values, or is not UTF-8."""
+        if row in self._bad:
+            raise BadRecord(self._bad[row])
+        try:
+            return self._values[row].as_py().decode()
+        except UnicodeDecodeError as error:
+            raise BadRecord("text is not UTF-8") from error
+
+
+def _pack(block: list[list[bytes]], blocks: list[list[pa.Array]]) -> None:
+    for column, packed in enumerate(blocks):
+        packed.append(pa.array([values[column] for values in block], pa.large_binary()))
+    block.clear()

@@ -1,0 +1,77 @@
+"""Bytes of files that may be anything: links, pipes, of any size, or gone."""
+
+import os
+import stat
+import weakref
+from pathlib import Path
+
+from prolip.data.records import BadRecord
+
+MAX_BYTES = 1 << 29  # Of one item: no image of `MAX_PIXELS` needs more.
+
+
+def read_file(path: str | Path) -> bytes:
+    """All of a regular file.
+
+    Raises:
+      BadRecord: it is something else, missing, or too large for an item.
+    """
+    try:
+        # Opening a named pipe would otherwise wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError as error:
+        raise BadRecord("file is missing") from error
+    except (OSError, ValueError) as error:
+        raise BadRecord("file can't be opened") from error
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise BadRecord("not a regular file")
+        return _read_at(descriptor, 0, about.st_size)
+    finally:
+        os.close(descriptor)
+
+
+class OpenFile:
+    """A file that threads read at any place; closed with the object."""
+
+    def __init__(self, path: str | Path):
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Raises BadRecord if the file has become shorter, or the piece is too large."""
+        return _read_at(self._descriptor, offset, size)
+
+
+def path_inside(folder: str, name: str) -> str:
+    """The file of a name that must lead to a place inside a folder, given by its real path.
+
+    Raises:
+      BadRecord: it leads elsewhere: by an absolute path, by `..`, or by a link.
+    """
+    if "://" in name:
+        raise BadRecord("a web address, not a file")
+    try:
+        path = os.path.realpath(os.path.join(folder, name))
+    except (OSError, ValueError) as error:
+        raise BadRecord("not a path") from error
+    if os.path.commonpath([folder, path]) != folder:
+        raise BadRecord("path leaves the folder of the table")
+    return path
+
+
+def _read_at(descriptor: int, offset: int, size: int) -> bytes:
+    if size > MAX_BYTES:
+        raise BadRecord(f"more than {MAX_BYTES >> 20} MiB")
+    pieces, missing = [], size
+    try:
+        while missing:
+            piece = os.pread(descriptor, missing, offset + size - missing)
+            if not piece:
+                raise BadRecord("file ends too early")
+            pieces.append(piece)
+            missing -= len(piece)
+    except OSError as error:
+        raise BadRecord("file can't be read") from error
+    return b"".join(pieces)

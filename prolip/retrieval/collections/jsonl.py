@@ -1,0 +1,59 @@
+"""A JSON object a line, read when it is asked for."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prolip.data.records import BadRecord
+from prolip.retrieval.collections.lines import Lines
+
+LOOK = 100  # Lines that tell the columns.
+
+
+class JsonFrame:
+    """Columns are the keys of the first lines."""
+
+    def __init__(self, path: Path):
+        self._lines = Lines(path)
+        names: dict[str, None] = {}
+        for row in range(min(LOOK, len(self._lines))):
+            try:
+                names |= dict.fromkeys(_object(self._lines, row))
+            except BadRecord:
+                continue
+        self.names = list(names)
+
+    def read(self, names: Sequence[str]) -> "list[JsonCells]":
+        """Columns by name."""
+        return [JsonCells(self._lines, name) for name in names]
+
+    def fingerprint(self) -> str:
+        """Of all bytes."""
+        return self._lines.digest
+
+
+class JsonCells:
+    """Values of a key."""
+
+    def __init__(self, lines: Lines, name: str):
+        self._lines, self._name = lines, name
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, row: int) -> Any:
+        """Raises BadRecord if the line is no JSON object."""
+        return _object(self._lines, row).get(self._name)
+
+
+def _object(lines: Lines, row: int) -> dict[str, Any]:
+    try:
+        value = json.loads(lines[row])
+    except BadRecord:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadRecord("line is not JSON") from error
+    if not isinstance(value, dict):
+        raise BadRecord("line is no JSON object")
+    return value

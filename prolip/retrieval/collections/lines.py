@@ -1,0 +1,65 @@
+"""A text file as numbered lines: in memory is only where each of them ends."""
+
+import codecs
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prolip.data.records import BadRecord
+from prolip.retrieval.collections.files import OpenFile
+
+CHUNK = 1 << 24  # Bytes looked through at a time.
+
+
+class Lines:
+    """Lines as UTF-8; they end with a line feed, the carriage return before it is left out.
+
+    Attributes:
+      digest: SHA-256 of the file.
+    """
+
+    def __init__(self, path: Path):
+        digest, position, ends, last, begins = hashlib.sha256(), 0, [], b"", 0
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                if not position and chunk.startswith(codecs.BOM_UTF8):
+                    begins = len(codecs.BOM_UTF8)
+                digest.update(chunk)
+                ends.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + position)
+                position, last = position + len(chunk), chunk[-1:]
+        if last not in (b"", b"\n"):
+            ends.append(np.array([position]))
+        self._ends = np.concatenate(ends) if ends else np.zeros(0, np.int64)
+        self._begins, self.digest = begins, digest.hexdigest()
+        self._file = OpenFile(path)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        """Raises BadRecord if the line is not UTF-8."""
+        begin = int(self._ends[index - 1]) + 1 if index else self._begins
+        line = self._file.read(begin, int(self._ends[index]) - begin)
+        try:
+            return line.removesuffix(b"\r").decode()
+        except UnicodeDecodeError as error:
+            raise BadRecord("text is not UTF-8") from error
+
+
+class TextFrame:
+    """Lines as a table of one column without a name of its own."""
+
+    names = ("text",)
+
+    def __init__(self, path: Path):
+        self._lines = Lines(path)
+
+    def read(self, names: Sequence[str]) -> list[Lines]:
+        """The column, once for each name."""
+        return [self._lines for _ in names]
+
+    def fingerprint(self) -> str:
+        """Of all bytes."""
+        return self._lines.digest

@@ -1,0 +1,168 @@
+"""Tars of samples, as `webdataset` writes them: files that share a key belong together."""
+
+import functools
+import hashlib
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from prolip.data.records import BadRecord, DataError
+from prolip.retrieval.collections.files import OpenFile
+from prolip.retrieval.collections.item import (
+    Item,
+    check_unique,
+    is_image_name,
+    packed,
+    printable,
+)
+from prolip.retrieval.collections.tar_index import Member, members
+from prolip.retrieval.embeddings import Kind
+
+OPEN_TARS = 64
+
+
+class _Entry(NamedTuple):
+    id: str
+    member: Member
+
+
+class Tars:
+    """The images or texts of all samples; an id is the tar's name and the sample's key.
+
+    A sample is the files whose names agree up to the first dot after the last slash. Each image
+    in it is an item; the id of a second one has its extension too.
+
+    Args:
+      paths: Of the tars, in order.
+      kind: None takes images where the first tar has one.
+      extension: Of the members that are embedded: "jpg", "caption.txt"; "" takes all image files,
+        or ".txt".
+
+    Raises:
+      DataError: a tar is missing or none of them has a member.
+    """
+
+    def __init__(self, paths: Sequence[Path], kind: Kind | None, extension: str = ""):
+        self._paths = [os.path.abspath(path) for path in paths]
+        missing = next((path for path in self._paths if not os.path.isfile(path)), None)
+        if missing is not None:
+            raise DataError(f"{printable(missing)} is missing or no file")
+        first, last = printable(self._paths[0]), printable(self._paths[-1])
+        self.source = first if len(paths) == 1 else f"{first} ... {last} ({len(paths)} tars)"
+        self.notes = []
+        self.kind: Kind = kind or _infer(paths[0])
+        if kind is None:
+            self.notes.append(f"taken as {self.kind}s; --kind says otherwise")
+        self._extension = extension.removeprefix(".").lower()
+        self._open = functools.lru_cache(maxsize=OPEN_TARS)(OpenFile)
+        self._index()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def id(self, index: int) -> str:
+        """Name of the tar, slash, key of the sample."""
+        return self._ids[index].as_py()
+
+    def __getitem__(self, index: int) -> Item:
+        """Raises BadRecord if the member is damaged, or none that may be read."""
+        reason = self._reasons[self._reason[index]]
+        if reason:
+            raise BadRecord(reason)
+        path = self._paths[self._tar[index]]
+        uri = f"{printable(path)}::{self._names[index].as_py()}"
+        data = self._open(path).read(int(self._offset[index]), int(self._size[index]))
+        if self.kind == "image":
+            return Item(self.id(index), uri, data, None)
+        try:
+            return Item(self.id(index), uri, None, data.decode())
+        except UnicodeDecodeError as error:
+            raise BadRecord("text is not UTF-8") from error
+
+    def fingerprint(self) -> str:
+        """Of the names, places and sizes of all members."""
+        return self._fingerprint
+
+    def _index(self) -> None:
+        reasons = {"": 0}
+        places, digest = [], hashlib.sha256()
+        ids, names, good = [], [], []  # Packed tar by tar.
+        for number, name in enumerate(_names(self._paths)):
+            entries = list(self._entries(Path(self._paths[number]), name))
+            digest.update(repr(entries).encode())
+            places.append(
+                np.array(
+                    [
+                        (number, reasons.setdefault(m.reason, len(reasons)), m.offset, m.size)
+                        for _, m in entries
+                    ],
+                    np.int64,
+                ).reshape(-1, 4)
+            )
+            ids.append(packed(entry.id for entry in entries))
+            names.append(packed(entry.member.name for entry in entries))
+            good.append(packed(entry.id for entry in entries if not entry.member.reason))
+        self._ids, self._names = _joined(ids), _joined(names)
+        self._tar, self._reason, self._offset, self._size = np.concatenate(places).T
+        self._reasons, self._fingerprint = list(reasons), digest.hexdigest()
+        if not len(self._ids):
+            raise DataError(f"{self.source} has no member")
+        check_unique(_joined(good), self.source)
+
+    def _entries(self, path: Path, tar: str) -> Iterator[_Entry]:
+        """Items of a tar: samples in the order of their first member, then what is wrong."""
+        samples: dict[str, dict[str, Member]] = {}
+        wrong = []
+        for member in members(path):
+            key, extension = _split(member.name)
+            sample = samples.setdefault(key, {}) if not member.reason else {}
+            if member.reason or extension in sample:
+                reason = member.reason or "name is twice in the tar"
+                wrong.append(_Entry(f"{tar}/{member.name}", member._replace(reason=reason)))
+            else:
+                sample[extension] = member
+        for key, sample in samples.items():
+            chosen = [member for extension, member in sample.items() if self._wants(extension)]
+            if not chosen:
+                what = f".{self._extension}" if self._extension else _WHAT[self.kind]
+                member = next(iter(sample.values()))
+                chosen = [member._replace(reason=f"sample has no {what}")]
+            for position, member in enumerate(chosen):
+                yield _Entry(f"{tar}/{member.name if position else key}", member)
+        yield from wrong
+
+    def _wants(self, extension: str) -> bool:
+        if self._extension:
+            return extension == self._extension
+        return is_image_name(f"x.{extension}") if self.kind == "image" else extension == "txt"
+
+
+_WHAT = {"image": "image", "text": ".txt"}
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Key and extension, in lower case."""
+    folder, file = posixpath.split(name)
+    stem, _, extension = file[1:].partition(".")  # A dot in front is part of the key.
+    return posixpath.join(folder, file[:1] + stem), extension.lower()
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """Paths without what they have in common and without ".tar"."""
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [printable(os.path.relpath(path, common)).removesuffix(".tar") for path in paths]
+
+
+def _infer(path: Path) -> Kind:
+    good = [member.name for member in members(path) if not member.reason]
+    images = any(is_image_name(name) for name in good)
+    return "image" if images or not any(name.endswith(".txt") for name in good) else "text"
+
+
+def _joined(arrays: list[pa.Array]) -> pa.ChunkedArray:
+    return pa.chunked_array(arrays, pa.large_string())
