@@ -269,6 +269,9 @@ class TrainConfig:
     """A whole experiment."""
 
     seed: int = 0
+    # Weights to begin with instead of random ones: a workdir, a directory in the Hub's layout or a
+    # Hub id. Positions are stretched where the length of texts or the size of images differs.
+    init_from: str = ""
     total_steps: int = 10_000
     global_batch: int = 256  # Pairs; divides into the mesh and the accumulation steps.
     accumulation_steps: int = (

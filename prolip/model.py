@@ -1,4 +1,4 @@
-"""A trained model to embed with: from a checkpoint, on all devices of this process."""
+"""A trained model to embed with, on all devices of this process."""
 
 import dataclasses
 import functools
@@ -15,14 +15,17 @@ from PIL import Image
 
 from prolip import sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
-from prolip.config import MeshConfig, ModelConfig, TrainConfig, from_dict
+from prolip.config import DType, MeshConfig, ModelConfig, TrainConfig, from_dict
 from prolip.data.image import Preprocessing, decode, inference_image, normalize, rgb
-from prolip.data.tokenizer import Tokenizer, load_tokenizer
+from prolip.data.tokenizer import SPEC, Tokenizer, load_tokenizer
 from prolip.gaussian import Gaussian
+from prolip.interop import hub, hub_download
+from prolip.interop.errors import SourceError
 from prolip.models import two_tower
 from prolip.workdir import Workdir
 
 ImageInput = str | Path | Image.Image | np.ndarray
+HUB_ASSET = "hub_config.json"  # Of a checkpoint that was converted: its config.json.
 MAX_PIXELS = 50_000_000  # Of an image file; a larger one is refused from its header.
 
 
@@ -36,13 +39,49 @@ class Model:
         self,
         config: ModelConfig,
         params: two_tower.Params,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None,
         preprocessing: Preprocessing,
         mesh: jax.sharding.Mesh,
+        *,
+        no_tokenizer: str = "this model has no tokenizer",
+        hub: dict[str, Any] | None = None,
     ):
-        self.config, self.tokenizer, self.preprocessing = config, tokenizer, preprocessing
+        """Keeps what it is given; `load` is the way to make one.
+
+        Args:
+          config: of the towers.
+          params: laid out on `mesh`.
+          tokenizer: None for a model that takes token ids only.
+          preprocessing: of images.
+          mesh: of local devices.
+          no_tokenizer: why there is no tokenizer, for those who ask for it.
+          hub: the config.json that it was published with, if it was.
+        """
+        self.config, self.preprocessing, self.hub = config, preprocessing, hub
+        self._tokenizer, self._no_tokenizer = tokenizer, no_tokenizer
         self._params, self._mesh = params, mesh
         self._image, self._pixels, self._text = _functions(config, preprocessing)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Cleans texts and gives their ids.
+
+        Raises:
+          SourceError: there is none; says where to get it.
+        """
+        if self._tokenizer is None:
+            raise SourceError(self._no_tokenizer)
+        return self._tokenizer
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether texts can be given as strings."""
+        return self._tokenizer is not None
+
+    @property
+    def params(self) -> two_tower.Params:
+        """Nested dictionary of float32 arrays, on the devices of this process."""
+        return self._params
 
     @functools.cached_property
     def identity(self) -> dict[str, str]:
@@ -58,7 +97,7 @@ class Model:
             digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
         return {
             "weights": digest.hexdigest(),
-            "tokenizer": self.tokenizer.digest() if self.tokenizer else "",
+            "tokenizer": self._tokenizer.digest() if self._tokenizer else "",
             "preprocessing": json.dumps(self.preprocessing.to_dict()),
         }
 
@@ -166,6 +205,17 @@ class Model:
         return Gaussian(*host)
 
 
+def _computing_in(config: ModelConfig, dtype: DType | None) -> ModelConfig:
+    return config if dtype is None else dataclasses.replace(config, dtype=dtype)
+
+
+def _place(params: Any, abstract: Any) -> Any:
+    """Host arrays to the layout of `abstract`; each leaves the host as soon as it is placed."""
+    if isinstance(params, dict):
+        return {key: _place(params.pop(key), abstract[key]) for key in sorted(params)}
+    return jax.device_put(params, abstract.sharding)
+
+
 def _architecture(config: ModelConfig) -> str:
     """What the parameters mean; not what only decides how they are computed or initialised."""
     values = dataclasses.asdict(config)
@@ -184,34 +234,83 @@ def _functions(config: ModelConfig, preprocessing: Preprocessing) -> tuple[Calla
     return jax.jit(model.image), jax.jit(pixels), jax.jit(model.text)
 
 
-def load(source: str | Path, step: int | None = None) -> Model:
-    """Loads a model from a workdir, on the local devices.
+def load(source: str | Path, step: int | None = None, *, dtype: DType | None = None) -> Model:
+    """Loads a model onto the local devices.
 
     Args:
-      source: a workdir, or its `checkpoints` folder.
-      step: which checkpoint; None takes the newest one that verifies.
+      source: a workdir, its `checkpoints` folder or one step in it; a directory with `config.json`
+        and `model.safetensors` as published on the Hub; or a Hub id, "owner/name[@revision]".
+      step: which checkpoint of a workdir; None takes the newest one that verifies.
+      dtype: what the towers compute in; None takes that of the checkpoint. Embeddings are float32.
 
     Raises:
       CheckpointError: there is no such checkpoint, or it is damaged.
+      SourceError: a directory or Hub id that can't be read; the message says what is wrong with it.
     """
-    path = Path(source)
+    path = Path(source).expanduser()
+    hub.refuse_pickles(path if path.is_file() or not path.is_dir() else Path())
+    if path.is_file():
+        raise SourceError(f"{path} is a file; give the directory that it is in")
+    if hub.is_hub_layout(path):
+        published = hub.read(path, fetch=hub_download.cached)
+    elif path.is_dir():
+        return _load_checkpoint(path, step, dtype)
+    elif hub_download.looks_like_id(str(source)):
+        published = hub.read(hub_download.download(str(source)), fetch=hub_download.fetch)
+    else:
+        raise CheckpointError(f"{path} does not exist")
+    if step is not None:
+        raise SourceError(f"{source} is a published checkpoint: it has no step {step}")
+    return from_published(published, dtype)
+
+
+def from_published(published: hub.Published, dtype: DType | None = None) -> Model:
+    """A model from what a directory in the Hub's layout holds; takes over its parameters."""
+    config = _computing_in(published.config, dtype)
+    mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
+    params = _place(published.params, _abstract_params(config, mesh))
+    return Model(
+        config,
+        params,
+        published.tokenizer,
+        published.preprocessing,
+        mesh,
+        no_tokenizer=published.no_tokenizer,
+        hub=published.hub,
+    )
+
+
+def _load_checkpoint(path: Path, step: int | None, dtype: DType | None) -> Model:
+    if step is None and path.name.isdigit() and path.parent.name == "checkpoints":
+        path, step = path.parent, int(path.name)
     directory = Workdir(path).checkpoints if Workdir(path).checkpoints.is_dir() else path
     with CheckpointStore(directory, write=False) as store:
         chosen = store.latest() if step is None else step
         if chosen is None:
+            hub.refuse_pickles(path)
             raise CheckpointError(f"{path} has no checkpoint")
-        return load_step(store, chosen)
+        return load_step(store, chosen, dtype)
 
 
-def load_step(store: CheckpointStore, step: int) -> Model:
+def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> Model:
     """Loads one step of an open store: parameters alone, verified, onto all local devices."""
     with store.read_lease(step):
         assets = store.assets(step)
         config = from_dict(TrainConfig, json.loads(assets["config.json"])).model
+        config = _computing_in(config, dtype)
         preprocessing = Preprocessing.from_dict(json.loads(assets["preprocessing.json"]))
         mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
         params = store.restore(step, "params", _abstract_params(config, mesh))
-    return Model(config, params, load_tokenizer(assets), preprocessing, mesh)
+    tokenizer = load_tokenizer(assets) if SPEC in assets else None
+    return Model(
+        config,
+        params,
+        tokenizer,
+        preprocessing,
+        mesh,
+        no_tokenizer="" if tokenizer else f"checkpoint {step} was made without a tokenizer",
+        hub=json.loads(assets[HUB_ASSET]) if HUB_ASSET in assets else None,
+    )
 
 
 def _abstract_params(config: ModelConfig, mesh: jax.sharding.Mesh) -> Any:

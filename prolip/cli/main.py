@@ -14,6 +14,7 @@ VERBS = {
     "train": "train from a configuration; goes on where the workdir's last checkpoint is",
     "eval": "evaluate the checkpoints of a workdir, also while it is being written",
     "report": "write a workdir's report.html",
+    "convert": "a checkpoint to the Hub's layout, or from it",
     "prepare": "make or check the data set of a configuration",
     "describe": "print parameters and FLOPs of a configuration or of all named sizes",
 }
@@ -54,6 +55,7 @@ def _run(args: argparse.Namespace) -> int:
     from prolip.checkpoint.errors import CheckpointError, LeaseHeld
     from prolip.config import ConfigError
     from prolip.data.records import DataError
+    from prolip.interop.errors import SourceError
     from prolip.train.non_finite import NonFiniteError
 
     try:
@@ -61,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     except LeaseHeld as error:
         print(f"prolip {args.verb}: {error}", file=sys.stderr)
         return TRY_AGAIN if error.passes else USER_ERROR
-    except (ConfigError, DataError, CheckpointError, OSError) as error:
+    except (ConfigError, DataError, CheckpointError, SourceError, OSError) as error:
         print(f"prolip {args.verb}: {error}", file=sys.stderr)
         return USER_ERROR
     except NonFiniteError as error:

@@ -64,6 +64,11 @@ class Tokenizer:
             row[: len(ids)] = ids
         return rows
 
+    def with_length(self, length: int) -> "Tokenizer":
+        """The same tokenizer with rows of another length."""
+        ids = (self.pad_id, self.mask_id)
+        return Tokenizer(self._file, self._vocabulary, length, *ids, self.cleaning)
+
     def files(self) -> dict[str, bytes]:
         """All that `load_tokenizer` needs, by file name."""
         spec = {

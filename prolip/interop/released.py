@@ -1,164 +1,244 @@
-"""Names and layouts of the released ProLIP weights (naver-ai/prolip), to ours.
+"""Tensors of the released ProLIP weights (naver-ai/prolip) and where their numbers are in ours.
 
-The released state dict has linear weights as (out, in), one tensor for query, key and value, and a
-tensor for each block; ours has (in, out) kernels, three projections, and blocks stacked on a first
-axis. Nothing is computed: each number of one side is a number of the other.
+The released state dict has linear weights as (out, in), one tensor for query, key and value, and
+tensors for each block; ours has (in, out) kernels, three projections, and blocks stacked on a first
+axis. Nothing is computed: each number of one side is a number of the other, so that the way there
+and back is exact to the bit. One table says it for both directions.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from prolip.config import Activation, ConfigError, ImageTowerConfig, ModelConfig, TextTowerConfig
+from prolip.config import ImageTowerConfig, ModelConfig, TextTowerConfig
 
-Tensors = Mapping[str, np.ndarray]
+Params = dict[str, Any]
 
 
-def model_config(hub: Mapping[str, Any]) -> ModelConfig:
-    """Model configuration of a Hub `config.json`, in the released wiring.
+class MismatchError(ValueError):
+    """Tensors that are missing, unknown or of another shape; all of them are listed."""
 
-    Raises:
-      ConfigError: a field asks for a part that the released architecture doesn't have.
+
+class Piece(NamedTuple):
+    """A part of one of our arrays that is a whole released tensor, or a part of its first axis."""
+
+    path: str  # Of our array: keys with slashes.
+    row: int | None  # Of its first axis; None: all of it.
+    to_ours: Callable[[np.ndarray], np.ndarray]
+    to_released: Callable[[np.ndarray], np.ndarray]
+
+
+class Tensor(NamedTuple):
+    """A released tensor; the pieces divide its first axis evenly."""
+
+    name: str
+    shape: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+    optional: bool = False  # Zeros where it is missing.
+
+
+def table(config: ModelConfig, projection_bias: bool = True) -> list[Tensor]:
+    """All tensors of a model.
+
+    Args:
+      config: in the wiring "released" or "deterministic".
+      projection_bias: False where the text projection is a bare (in, out) matrix.
     """
-    image, text = hub["vision_cfg"], hub["text_cfg"]
-    if image.get("embed_unc", False) != text.get("embed_unc", False):
-        raise ConfigError("config.json: embed_unc differs between vision_cfg and text_cfg")
-    for tower, field in ((image, "timm_model_name"), (text, "hf_model_name")):
-        if tower.get(field):
-            raise ConfigError(f"config.json: {field} {tower[field]!r} is not a ProLIP tower")
-    probabilistic = bool(image.get("embed_unc", False))
-    activation: Activation = "quick_gelu" if hub.get("quick_gelu") else "gelu"
-    image_width = image["width"]
-    head_width = image.get("head_width", 64)
-    return ModelConfig(
-        embed_dim=hub["embed_dim"],
-        heads="released" if probabilistic else "deterministic",
-        image=ImageTowerConfig(
-            image_size=image["image_size"],
-            patch=image["patch_size"],
-            width=image_width,
-            depth=image["layers"],
-            num_heads=image_width // head_width,
-            mlp_dim=int(image_width * image.get("mlp_ratio", 4.0)),
-            activation=activation,
-            norm_eps=image.get("norm_kwargs", {}).get("eps", 1e-5),
-        ),
-        text=TextTowerConfig(
-            length=text["context_length"],
-            vocab_size=text["vocab_size"],
-            width=text["width"],
-            depth=text["layers"],
-            num_heads=text["heads"],
-            mlp_dim=int(text["width"] * text.get("mlp_ratio", 4.0)),
-            activation=activation,
-            norm_eps=text.get("norm_kwargs", {}).get("eps", 1e-5),
-        ),
-        logit_bias_init=float(hub.get("init_logit_bias") or 0.0),
-    )
-
-
-def to_params(tensors: Tensors, config: ModelConfig) -> dict[str, Any]:
-    """Released state dict to our nested dictionary of parameters, float32.
-
-    Raises:
-      KeyError: a tensor is missing.
-    """
-    image, text = config.image, config.text
+    image, text, dim = config.image, config.text, config.embed_dim
     probabilistic = config.heads != "deterministic"
-    visual = {k.removeprefix("visual."): v for k, v in tensors.items() if k.startswith("visual.")}
-    textual = {k.removeprefix("text."): v for k, v in tensors.items() if k.startswith("text.")}
-    image_extra = [visual["class_embedding"]]
-    text_extra = [textual["cls_emb"]]
+    grid = image.image_size // image.patch
+    extra = 2 if probabilistic else 1
+    conv = (image.width, 3, image.patch, image.patch)
+    tensors = [
+        Tensor("logit_scale", (), (_same("log_logit_scale"),)),
+        # The released code makes no such parameter where its start is zero.
+        Tensor("logit_bias", (), (_same("logit_bias"),), optional=True),
+        Tensor("visual.conv1.weight", conv, (_convolution("image/embed/kernel", image.patch),)),
+        Tensor("visual.class_embedding", (image.width,), (_same("image/extra", 0),)),
+        Tensor(
+            "visual.positional_embedding",
+            (extra + grid * grid, image.width),
+            (_same("image/positions"),),
+        ),
+        *_norm("visual.ln_pre", "image/norm_pre", image.width),
+        *_norm("visual.ln_post", "image/norm_post", image.width),
+        *_blocks("visual", "image", image),
+        Tensor("visual.proj", (image.width, dim), (_same("image/mean/linear/kernel"),)),
+        Tensor(
+            "text.token_embedding.weight",
+            (text.vocab_size, text.width),
+            (_same("text/tokens/embedding"),),
+        ),
+        Tensor("text.cls_emb", (text.width,), (_same("text/extra", extra - 1),)),
+        Tensor(
+            "text.positional_embedding",
+            (text.length + extra, text.width),
+            (_same("text/positions"),),
+        ),
+        *_norm("text.ln_final", "text/norm_final", text.width),
+        *_blocks("text", "text", text),
+    ]
+    if projection_bias:
+        tensors += _linear("text.text_projection", "text/mean/linear", dim, text.width)
+    else:
+        kernel = (_same("text/mean/linear/kernel"),)
+        tensors += [Tensor("text.text_projection", (text.width, dim), kernel)]
     if probabilistic:
-        image_extra = [*image_extra, visual["unc_embedding"]]
-        text_extra = [textual["unc_emb"], *text_extra]
-    conv = visual["conv1.weight"]  # (out, channel, height, width)
-    params: dict[str, Any] = {
-        "image": {
-            "embed": {"kernel": conv.transpose(2, 3, 1, 0).reshape(-1, conv.shape[0])},
-            "extra": np.stack(image_extra),
-            "positions": visual["positional_embedding"],
-            "norm_pre": _norm(visual, "ln_pre"),
-            "norm_post": _norm(visual, "ln_post"),
-            "transformer": _blocks(visual, image.depth, image.num_heads),
-            "mean": {"linear": {"kernel": visual["proj"]}},
-        },
-        "text": {
-            "tokens": {"embedding": textual["token_embedding.weight"]},
-            "extra": np.stack(text_extra),
-            "positions": textual["positional_embedding"],
-            "norm_final": _norm(textual, "ln_final"),
-            "transformer": _blocks(textual, text.depth, text.num_heads),
-            "mean": {"linear": _projection(textual, config)},
-        },
-        "log_logit_scale": tensors["logit_scale"],
-        "logit_bias": tensors.get("logit_bias", np.zeros((), np.float32)),
-    }
-    if probabilistic:
-        params["image"]["log_var"] = {"linear": _linear(visual, "uncertainty_proj")}
-        params["text"]["log_var"] = {"linear": _linear(textual, "text_uncertainty_projection")}
+        tensors += [
+            Tensor("visual.unc_embedding", (image.width,), (_same("image/extra", 1),)),
+            *_linear("visual.uncertainty_proj", "image/log_var/linear", dim, image.width),
+            Tensor("text.unc_emb", (text.width,), (_same("text/extra", 0),)),
+            *_linear("text.text_uncertainty_projection", "text/log_var/linear", dim, dim),
+        ]
+    return tensors
+
+
+def check(found: Mapping[str, tuple[int, ...]], wanted: list[Tensor]) -> None:
+    """Compares the shapes of a state dict with the table.
+
+    Raises:
+      MismatchError: something is missing, unknown or of another shape.
+    """
+    tensors = {tensor.name: tensor for tensor in wanted}
+    lines = [
+        f"{name}: missing, {list(tensor.shape)} expected"
+        for name, tensor in tensors.items()
+        if name not in found and not tensor.optional
+    ]
+    lines += [f"{name}: {list(found[name])}, not known" for name in found if name not in tensors]
+    lines += [
+        f"{name}: {list(found[name])}, {list(tensor.shape)} expected"
+        for name, tensor in tensors.items()
+        if name in found and tuple(found[name]) != tensor.shape
+    ]
+    if lines:
+        raise MismatchError("\n  ".join(["the weights are not those of config.json:", *lines]))
+
+
+def to_params(
+    read: Callable[[str], np.ndarray], names: frozenset[str], wanted: list[Tensor], shapes: Params
+) -> Params:
+    """Released tensors to our nested dictionary of parameters, float32 NumPy arrays.
+
+    Args:
+      read: gives a tensor by name; called once for each, so that one is in memory at a time.
+      names: tensors that are there.
+      wanted: the table.
+      shapes: what has `shape` for each of our arrays, such as `jax.eval_shape` gives.
+    """
+    params = _empty(shapes)
+    for tensor in wanted:
+        if tensor.name not in names:
+            continue  # Optional: `_empty` has zeros.
+        value = read(tensor.name)
+        parts = np.split(value, len(tensor.pieces)) if len(tensor.pieces) > 1 else [value]
+        for piece, part in zip(tensor.pieces, parts, strict=True):
+            target = _find(params, piece.path)
+            place = (...,) if piece.row is None else (piece.row, ...)
+            target[place] = piece.to_ours(part).reshape(target[place].shape)
     return params
 
 
-def _projection(textual: Tensors, config: ModelConfig) -> dict[str, np.ndarray]:
-    if "text_projection.weight" in textual:
-        return _linear(textual, "text_projection")
-    # Without a bias the released code keeps the matrix itself, as (in, out).
-    return {
-        "kernel": textual["text_projection"],
-        "bias": np.zeros(config.embed_dim, textual["text_projection"].dtype),
-    }
+def to_tensors(params: Params, wanted: list[Tensor]) -> Iterator[tuple[str, np.ndarray]]:
+    """Our parameters to released tensors, one after another, contiguous."""
+    for tensor in wanted:
+        parts = []
+        for piece in tensor.pieces:
+            source = np.asarray(_find(params, piece.path))
+            parts.append(piece.to_released(source if piece.row is None else source[piece.row]))
+        value = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        yield tensor.name, np.ascontiguousarray(value).reshape(tensor.shape)
 
 
-def _blocks(tensors: Tensors, depth: int, num_heads: int) -> dict[str, Any]:
-    blocks = [_block(tensors, f"transformer.resblocks.{i}", num_heads) for i in range(depth)]
-    return {"blocks": _stack(blocks)}
+def _blocks(name: str, ours: str, tower: ImageTowerConfig | TextTowerConfig) -> Iterator[Tensor]:
+    width, path = tower.width, f"{ours}/transformer/blocks"
+    heads = tower.num_heads
+    for i in range(tower.depth):
+        block = f"{name}.transformer.resblocks.{i}"
+        inputs = [f"{path}/attention/{part}" for part in ("query", "key", "value")]
+        yield Tensor(
+            f"{block}.attn.in_proj_weight",
+            (3 * width, width),
+            tuple(_attention_input(f"{part}/kernel", i, heads) for part in inputs),
+        )
+        yield Tensor(
+            f"{block}.attn.in_proj_bias",
+            (3 * width,),
+            tuple(_flat(f"{part}/bias", i) for part in inputs),
+        )
+        yield Tensor(
+            f"{block}.attn.out_proj.weight",
+            (width, width),
+            (_attention_output(f"{path}/attention/out/kernel", i),),
+        )
+        yield Tensor(
+            f"{block}.attn.out_proj.bias", (width,), (_same(f"{path}/attention/out/bias", i),)
+        )
+        yield from _norm(f"{block}.ln_1", f"{path}/norm_attention", width, i)
+        yield from _norm(f"{block}.ln_2", f"{path}/norm_mlp", width, i)
+        yield from _linear(f"{block}.mlp.c_fc", f"{path}/mlp/up", tower.mlp_dim, width, i)
+        yield from _linear(f"{block}.mlp.c_proj", f"{path}/mlp/down", width, tower.mlp_dim, i)
 
 
-def _block(tensors: Tensors, name: str, num_heads: int) -> dict[str, Any]:
-    weight = tensors[f"{name}.attn.in_proj_weight"]  # (3 width, width)
-    bias = tensors[f"{name}.attn.in_proj_bias"]
-    out = tensors[f"{name}.attn.out_proj.weight"]  # (width, width)
-    width = out.shape[0]
-    head_dim = width // num_heads
-    attention: dict[str, Any] = {
-        "out": {
-            "kernel": out.T.reshape(num_heads, head_dim, width),
-            "bias": tensors[f"{name}.attn.out_proj.bias"],
-        }
-    }
-    for part, w, b in zip(
-        ("query", "key", "value"), np.split(weight, 3), np.split(bias, 3), strict=True
-    ):
-        attention[part] = {
-            "kernel": w.T.reshape(width, num_heads, head_dim),
-            "bias": b.reshape(num_heads, head_dim),
-        }
-    return {
-        "attention": attention,
-        "norm_attention": _norm(tensors, f"{name}.ln_1"),
-        "norm_mlp": _norm(tensors, f"{name}.ln_2"),
-        "mlp": {
-            "up": _linear(tensors, f"{name}.mlp.c_fc"),
-            "down": _linear(tensors, f"{name}.mlp.c_proj"),
-        },
-    }
+def _norm(name: str, path: str, width: int, index: int | None = None) -> list[Tensor]:
+    return [
+        Tensor(f"{name}.weight", (width,), (_same(f"{path}/scale", index),)),
+        Tensor(f"{name}.bias", (width,), (_same(f"{path}/bias", index),)),
+    ]
 
 
-def _norm(tensors: Tensors, name: str) -> dict[str, np.ndarray]:
-    return {"scale": tensors[f"{name}.weight"], "bias": tensors[f"{name}.bias"]}
+def _linear(
+    name: str, path: str, outputs: int, inputs: int, index: int | None = None
+) -> list[Tensor]:
+    kernel = Piece(f"{path}/kernel", index, np.transpose, np.transpose)
+    return [
+        Tensor(f"{name}.weight", (outputs, inputs), (kernel,)),
+        Tensor(f"{name}.bias", (outputs,), (_same(f"{path}/bias", index),)),
+    ]
 
 
-def _linear(tensors: Tensors, name: str) -> dict[str, np.ndarray]:
-    return {"kernel": tensors[f"{name}.weight"].T, "bias": tensors[f"{name}.bias"]}
+def _same(path: str, index: int | None = None) -> Piece:
+    return Piece(path, index, lambda x: x, lambda x: x)
 
 
-def _stack(blocks: list[dict[str, Any]]) -> dict[str, Any]:
-    first = blocks[0]
-    return {
-        k: _stack([b[k] for b in blocks])
-        if isinstance(first[k], dict)
-        else np.stack([b[k] for b in blocks])
-        for k in first
-    }
+def _flat(path: str, index: int) -> Piece:
+    return Piece(path, index, lambda x: x, np.ravel)
+
+
+def _attention_input(path: str, index: int, heads: int) -> Piece:
+    # (heads * head_dim, width) there, (width, heads, head_dim) here.
+    return Piece(
+        path,
+        index,
+        lambda x: x.T.reshape(x.shape[1], heads, -1),
+        lambda x: x.reshape(len(x), -1).T,
+    )
+
+
+def _attention_output(path: str, index: int) -> Piece:
+    # (width, heads * head_dim) there, (heads, head_dim, width) here; the target has the shape.
+    return Piece(path, index, np.transpose, lambda x: x.reshape(-1, x.shape[-1]).T)
+
+
+def _convolution(path: str, patch: int) -> Piece:
+    # (out, channel, height, width) there, (height * width * channel, out) here.
+    return Piece(
+        path,
+        None,
+        lambda x: x.transpose(2, 3, 1, 0).reshape(-1, len(x)),
+        lambda x: x.reshape(patch, patch, 3, -1).transpose(3, 2, 0, 1),
+    )
+
+
+def _find(params: Params, path: str) -> Any:
+    value: Any = params
+    for key in path.split("/"):
+        value = value[key]
+    return value
+
+
+def _empty(shapes: Any) -> Any:
+    if isinstance(shapes, Mapping):
+        return {key: _empty(value) for key, value in shapes.items()}
+    return np.zeros(shapes.shape, np.float32)

@@ -1,7 +1,4 @@
-"""The training run: reads, steps, writes, saves.
-
-Long because what the loop is put together from stands with it, in the order of a start.
-"""
+"""The training run: reads, steps, writes, saves."""
 
 import contextlib
 import json
@@ -15,25 +12,22 @@ from rich.console import Console
 from prolip import sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.checkpoint.writer import Evaluations
-from prolip.config import ConfigError, TrainConfig, to_dict
-from prolip.data.image import Preprocessing
-from prolip.data.pipeline import TrainPipeline, train_tokenizer
+from prolip.config import TrainConfig, to_dict
+from prolip.data.pipeline import TrainPipeline
 from prolip.data.records import Batch
 from prolip.data.sources import prepare
-from prolip.data.tokenizer import Tokenizer, load_tokenizer
+from prolip.data.tokenizer import Tokenizer
 from prolip.models import count, two_tower
 from prolip.train import optimizer
+from prolip.train.assembly import Start, assets
 from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer
 from prolip.train.resume import check_config, check_fingerprint
-from prolip.train.state import TrainState, abstract_state, from_items, init_state, to_items
-from prolip.train.step import TextIds, check, make_train_step
+from prolip.train.state import TrainState, to_items
+from prolip.train.step import check
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
-
-CONFIG_ASSET = "config.json"
-PREPROCESSING_ASSET = "preprocessing.json"
 
 
 class Outcome(NamedTuple):
@@ -109,7 +103,8 @@ def _run(
     try:
         prepare(config.data)
         restored = store.latest()
-        tokenizer = _tokenizer(config, store, restored)
+        start = Start(config, store, restored)
+        tokenizer = start.tokenizer()
         pipeline = TrainPipeline(
             config.data,
             image_size=config.model.image.image_size,
@@ -118,7 +113,7 @@ def _run(
             rows=sharding.process_rows(mesh, config.global_batch),
             seed=config.seed,
         )
-        state, train_step = _make(config, store, restored, mesh, tokenizer)
+        state, train_step = start.state(mesh), start.train_step(tokenizer)
         if restored is not None:
             check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
         # Only now, when all that can be refused has been: a refused start leaves nothing behind.
@@ -161,7 +156,7 @@ class _Loop:
     ):
         self._config, self._workdir, self._store = config, workdir, store
         self._pipeline = pipeline
-        self._assets = _assets(config, tokenizer)
+        self._assets = assets(config, tokenizer)
         self._log = Log(config.logging, workdir, first, to_dict(config))
         self._guard = Guard(config.non_finite, config.max_skipped, workdir)
         self._speed = Speedometer(config.global_batch, count.train_flops_per_pair(config.model))
@@ -243,53 +238,6 @@ class _Loop:
         # The record of a step is on the disk before its checkpoint exists.
         self._store.save(step, to_items(state), meta, self._assets, self._log.flush)
         self._speed.pause()
-
-
-def _tokenizer(config: TrainConfig, store: CheckpointStore, restored: int | None) -> Tokenizer:
-    if restored is not None:
-        return load_tokenizer(store.assets(restored))
-    tokenizer = train_tokenizer(config.data, config.model.text.length)
-    if tokenizer.vocab_size > config.model.text.vocab_size:
-        raise ConfigError(
-            f"config.model.text.vocab_size: {config.model.text.vocab_size} is less than the "
-            f"{tokenizer.vocab_size} of the tokenizer"
-        )
-    return tokenizer
-
-
-def _make(
-    config: TrainConfig,
-    store: CheckpointStore,
-    restored: int | None,
-    mesh: jax.sharding.Mesh,
-    tokenizer: Tokenizer,
-) -> tuple[TrainState, Any]:
-    model = two_tower.build(config.model)
-    transform = optimizer.make_optimizer(config.optimizer, config.total_steps)
-    train_step = make_train_step(
-        model,
-        transform,
-        optimizer.schedule(config.optimizer, config.total_steps),
-        config,
-        TextIds(tokenizer.pad_id, tokenizer.mask_id),
-    )
-    if restored is None:
-        # A key apart from those of the steps.
-        key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
-        return init_state(model, transform, key), train_step
-    like = abstract_state(model, transform, mesh)
-    items = {name: store.restore(restored, name, tree) for name, tree in to_items(like).items()}
-    return from_items(items, like), train_step
-
-
-def _assets(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, bytes]:
-    """What makes a checkpoint usable with nothing else."""
-    preprocessing = Preprocessing(config.model.image.image_size, config.data.mean, config.data.std)
-    return {
-        CONFIG_ASSET: json.dumps(to_dict(config), indent=2).encode(),
-        PREPROCESSING_ASSET: json.dumps(preprocessing.to_dict(), indent=2).encode(),
-        **tokenizer.files(),
-    }
 
 
 def _throughput(rates: Rates | None) -> dict[str, float]:

@@ -117,7 +117,8 @@ def loss_and_grads(
 
 
 def check(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
-    """Raises ConfigError where the loss needs what the model lacks, or the batch doesn't divide."""
+    """Raises ConfigError where the loss needs what the model lacks, or something doesn't divide."""
+    _check_mesh(config, mesh)
     goal, shards, batch = config.objective, sharding.batch_shards(mesh), config.global_batch
     for name in ("bottleneck", "inclusion_image_text", "inclusion_masked", "inclusion_text_text"):
         if config.model.heads == "deterministic" and getattr(goal, name):
@@ -141,6 +142,16 @@ def check(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
             f"config.objective.mask_every: masked views of every {stride}th pair don't divide the "
             f"{rows} pairs of a device" + (f" in {steps} accumulation steps" if steps > 1 else "")
         )
+
+
+def _check_mesh(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    for name, tower in (("image", config.model.image), ("text", config.model.text)):
+        for axis, field in (("tensor", "num_heads"), ("tensor", "mlp_dim"), ("fsdp", "width")):
+            if getattr(tower, field) % mesh.shape[axis]:
+                raise ConfigError(
+                    f"config.mesh.{axis}: {mesh.shape[axis]} does not divide "
+                    f"config.model.{name}.{field} {getattr(tower, field)}"
+                )
 
 
 def every(x: jax.Array, stride: int) -> jax.Array:

@@ -26,6 +26,7 @@ def said(capsys, argv, code=1):
         ("--config.model.dtype=float17", ["config.model.dtype", "bfloat16", "float17"]),
         ("--config.model.heads=relased", ["did you mean 'released'"]),
         ("--config.global_batch=12", ["config.global_batch", "8 devices"]),
+        ("--config.mesh.tensor=8", ["config.mesh.tensor", "num_heads"]),
         ("--config.mesh.tensor=3", ["config.mesh", "8 devices"]),
         ("--config.model.image.patch=7", ["config.model.image.patch", "does not divide"]),
         ("--config.data.name=emojy", ["emojy"]),

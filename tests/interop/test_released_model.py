@@ -1,18 +1,16 @@
 """Embeddings of the released PyTorch code, from its own weights."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from prolip import sharding
 from prolip.config import MeshConfig
-from prolip.interop import released
+from prolip.interop import hub
 from prolip.models import two_tower
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -20,10 +18,9 @@ NAMES = ["tiny", "quickgelu", "tiny_det"]
 
 
 def load(name, dtype="float32"):
-    config = released.model_config(json.loads((FIXTURES / name / "config.json").read_text()))
-    config = dataclasses.replace(config, dtype=dtype)
-    params = released.to_params(load_file(FIXTURES / name / "model.safetensors"), config)
-    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), params)
+    published = hub.read(FIXTURES / name)
+    config = dataclasses.replace(published.config, dtype=dtype)
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), published.params)
     return two_tower.build(config), params, np.load(FIXTURES / f"{name}_io.npz")
 
 

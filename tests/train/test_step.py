@@ -30,7 +30,8 @@ from prolip.config import (
 )
 from prolip.data.records import Batch
 from prolip.gaussian import Gaussian
-from prolip.interop import released
+from prolip.interop import hub, released
+from prolip.interop.hub_config import model_config
 from prolip.losses.objective import Embeddings, objective
 from prolip.models import two_tower
 from prolip.train.optimizer import decay_mask, make_optimizer, schedule
@@ -270,12 +271,21 @@ def test_cooldown_ends_at_zero_and_rsqrt_falls_as_a_root():
     assert float(rsqrt(39)) == pytest.approx(0.5)
 
 
+def released_config():
+    return model_config(json.loads((FIXTURES / "tiny/config.json").read_text()))
+
+
+def released_params(tensors, config):
+    wanted, shapes = released.table(config), hub.abstract_params(config)
+    return released.to_params(tensors.__getitem__, frozenset(tensors), wanted, shapes)
+
+
 def test_five_steps_of_the_released_trainer():
     """Losses, gradients and parameters of five AdamW steps of naver-ai/prolip on one batch."""
     info = json.loads((FIXTURES / "tiny_train.json").read_text())
     data = np.load(FIXTURES / "tiny_train.npz")
-    config = released.model_config(json.loads((FIXTURES / "tiny/config.json").read_text()))
-    to_params = lambda name: released.to_params(load_file(FIXTURES / name), config)  # noqa: E731
+    config = released_config()
+    to_params = lambda name: released_params(load_file(FIXTURES / name), config)  # noqa: E731
     model = two_tower.build(config)
     hyper = info["loss"]
     goal = ObjectiveConfig(
@@ -362,12 +372,12 @@ def compare_trees(got, expected, relative):
 
 def test_decay_falls_on_the_matrices_that_the_released_code_decays():
     info = json.loads((FIXTURES / "tiny_train.json").read_text())
-    config = released.model_config(json.loads((FIXTURES / "tiny/config.json").read_text()))
+    config = released_config()
     tensors = load_file(FIXTURES / "tiny/model.safetensors")
     # Mark each decayed tensor with ones and see which of our leaves are made of them.
     marked = {
         k: np.full_like(v, float(k in info["adamw"]["weight_decay_on"])) for k, v in tensors.items()
     }
-    theirs = jax.tree.map(lambda x: bool(np.all(x == 1)), released.to_params(marked, config))
-    ours = decay_mask(released.to_params(tensors, config))
+    theirs = jax.tree.map(lambda x: bool(np.all(x == 1)), released_params(marked, config))
+    ours = decay_mask(released_params(tensors, config))
     assert ours == theirs

@@ -1,0 +1,217 @@
+"""A directory in the layout of the Hub: `config.json`, `model.safetensors`, and its tokenizer."""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from prolip import sharding
+from prolip.config import ConfigError, ModelConfig
+from prolip.data.image import Preprocessing
+from prolip.data.tokenizer import Tokenizer
+from prolip.interop import released
+from prolip.interop.errors import SourceError
+from prolip.interop.hub_config import hub_config, model_config, projection_bias
+from prolip.interop.hub_tokenizer import read_tokenizer
+from prolip.models import two_tower
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"  # Of weights in several files.
+DTYPES = ("F32", "F16", "BF16")  # Which float32 holds exactly.
+PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # Of RGB in [0, 1].
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Published(NamedTuple):
+    """What a directory holds."""
+
+    config: ModelConfig
+    params: released.Params  # Float32 NumPy arrays.
+    tokenizer: Tokenizer | None
+    no_tokenizer: str  # Why there is none, and what to do; "" where there is one.
+    preprocessing: Preprocessing
+    hub: dict[str, Any]  # Its config.json.
+
+
+def is_hub_layout(path: Path) -> bool:
+    """Whether a directory looks like a published checkpoint, and not like a run of ours."""
+    return (path / WEIGHTS).is_file() or (path / INDEX).is_file()
+
+
+def refuse_pickles(path: Path) -> None:
+    """Raises SourceError for weights that only unpickling could read."""
+    files = [path] if path.is_file() else sorted(path.glob("*")) if path.is_dir() else []
+    pickled = [file for file in files if file.suffix in PICKLED]
+    if pickled:
+        raise SourceError(
+            f"{pickled[0]} is a pickle, which can run any program when it is read, so it is never "
+            f"opened here. Where PyTorch is installed, `python tools/pt_to_safetensors.py "
+            f"{pickled[0].name} {WEIGHTS}` converts it; put config.json beside the result."
+        )
+
+
+def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) -> Published:
+    """Reads a directory.
+
+    Args:
+      path: of the directory.
+      fetch: gives a file of another repository by (repository, name), for the tokenizer.
+
+    Raises:
+      SourceError: files are missing or damaged, or tensors are missing, unknown, of another shape
+        or not finite.
+    """
+    hub = read_json(path / CONFIG)
+    try:
+        config = model_config(hub)
+        shapes = abstract_params(config)
+        wanted = released.table(config, projection_bias(hub))
+    except (ConfigError, ValueError) as error:
+        raise SourceError(f"{path}: {error}") from error
+    with _open(path) as (found, tensor):
+        try:
+            released.check(found, wanted)
+        except released.MismatchError as error:
+            raise SourceError(f"{path}: {error}") from error
+
+        def finite(name: str) -> np.ndarray:
+            value = np.asarray(tensor(name), np.float32)
+            if not np.isfinite(value).all():
+                raise SourceError(f"{path}: {name} has numbers that are not finite: it is damaged")
+            return value
+
+        params = released.to_params(finite, frozenset(found), wanted, shapes)
+    tokenizer, reason = read_tokenizer(path, hub, config.text, fetch)
+    return Published(config, params, tokenizer, reason, _preprocessing(hub, config), hub)
+
+
+def write(
+    path: Path,
+    config: ModelConfig,
+    params: released.Params,
+    tokenizer: Tokenizer | None,
+    base: Mapping[str, Any] | None = None,
+    hub_id: str = "",
+) -> None:
+    """Writes a directory that the released code and `read` load; as a whole or not at all.
+
+    Args:
+      path: must not exist, or be an empty directory.
+      config: of the model.
+      params: its parameters.
+      tokenizer: goes along as `tokenizer.json` or `tokenizer.model`.
+      base: the config.json that the model once came from.
+      hub_id: where it will be published, which the released code loads the tokenizer from.
+
+    Raises:
+      ConfigError: the released code can't build such a model.
+      SourceError: there is something at `path`, or it can't be written.
+    """
+    hub = hub_config(config, base)
+    text_cfg = hub["text_cfg"]
+    if tokenizer is not None:
+        text_cfg["tokenizer_kwargs"] = {
+            **text_cfg.get("tokenizer_kwargs", {}),
+            "clean": tokenizer.cleaning,
+        }
+    if hub_id:
+        text_cfg["hf_tokenizer_name"] = hub_id
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SourceError(f"{path} is there already and not empty; choose another directory")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise SourceError(f"{path} can't be written: {error.strerror}") from error
+    try:
+        tensors = dict(released.to_tensors(params, released.table(config, projection_bias(hub))))
+        safetensors.numpy.save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+        (temporary / CONFIG).write_text(json.dumps(hub, indent=2, sort_keys=True) + "\n")
+        for name, content in (tokenizer.files() if tokenizer else {}).items():
+            (temporary / name).write_bytes(content)
+        temporary.chmod(0o755)  # `mkdtemp` makes it private.
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        raise SourceError(f"{path} can't be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a JSON file.
+
+    Raises:
+      SourceError: it is missing, damaged, or no object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf8"))
+    except OSError as error:
+        raise SourceError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise SourceError(f"{path} is damaged: it is not an object")
+    return value
+
+
+def abstract_params(config: ModelConfig) -> Any:
+    """Shapes of a model's parameters, without making them."""
+    model = two_tower.build(config)
+    with sharding.some_mesh():
+        return jax.eval_shape(lambda: model.init(jax.random.key(0)))
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]]:
+    """Shapes of all tensors, and a function that reads one of them."""
+    if (path / WEIGHTS).is_file():
+        files = [path / WEIGHTS]
+    else:
+        index = read_json(path / INDEX).get("weight_map")
+        if not isinstance(index, dict):
+            raise SourceError(f"{path / INDEX} is damaged: it has no weight_map")
+        names = sorted({str(name) for name in index.values()})
+        if any(Path(name).name != name for name in names):
+            raise SourceError(f"{path / INDEX} names a file outside its directory")
+        files = [path / name for name in names]
+    with contextlib.ExitStack() as stack:
+        places: dict[str, Any] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for file in files:
+            try:
+                opened = stack.enter_context(safetensors.safe_open(file, framework="numpy"))
+            except Exception as error:  # Several kinds, one of them from Rust.
+                raise SourceError(f"{file} is missing or damaged: {error}") from error
+            for name in opened.keys():  # noqa: SIM118 (not a mapping)
+                view = opened.get_slice(name)
+                if view.get_dtype() not in DTYPES:
+                    kinds = ", ".join(DTYPES)
+                    raise SourceError(f"{file}: {name} is {view.get_dtype()}, not {kinds}")
+                places[name] = opened
+                shapes[name] = tuple(view.get_shape())
+
+        def tensor(name: str) -> np.ndarray:
+            try:
+                return places[name].get_tensor(name)
+            except Exception as error:
+                raise SourceError(f"{path}: {name} can't be read: {error}") from error
+
+        yield shapes, tensor
+
+
+def _preprocessing(hub: Mapping[str, Any], config: ModelConfig) -> Preprocessing:
+    given = hub.get("preprocess_cfg") or {}
+    mean, std = given.get("mean", OPENAI_MEAN), given.get("std", OPENAI_STD)
+    return Preprocessing(config.image.image_size, tuple(mean), tuple(std), form="released")

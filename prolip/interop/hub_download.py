@@ -1,0 +1,68 @@
+"""Fetches a published checkpoint through huggingface_hub, into its cache."""
+
+import re
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+from prolip.interop import hub
+from prolip.interop.errors import SourceError
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+def looks_like_id(source: str) -> bool:
+    """Whether a text has the form "owner/name", with a revision after an @ or without."""
+    return bool(HUB_ID.fullmatch(source)) and not source.startswith((".", "/", "~"))
+
+
+def download(source: str) -> Path:
+    """Directory with the configuration and weights of a Hub id, from the cache where they are.
+
+    Args:
+      source: "owner/name" or "owner/name@revision".
+
+    Raises:
+      SourceError: they can't be fetched; names what to place where.
+    """
+    repository, _, revision = source.partition("@")
+    try:
+        config = _file(repository, hub.CONFIG, revision)
+        try:
+            _file(repository, hub.WEIGHTS, revision)
+        except EntryNotFoundError as error:
+            if isinstance(error, LocalEntryNotFoundError):
+                raise
+            index = _file(repository, hub.INDEX, revision)
+            for name in sorted(set(hub.read_json(index).get("weight_map", {}).values())):
+                _file(repository, name, revision)
+    except SourceError:
+        raise
+    except Exception as error:  # No network, no such repository, no permission, a bad name ...
+        reason = " ".join(str(error).split())[:300]
+        raise SourceError(
+            f"{source!r} is no directory here, and can't be fetched from the Hub "
+            f"({type(error).__name__}: {reason}). Without a network, place {hub.CONFIG} and "
+            f"{hub.WEIGHTS} of {repository}, and for texts its tokenizer.json and "
+            "tokenizer_config.json, into a directory, and load that directory."
+        ) from error
+    return config.parent
+
+
+def fetch(repository: str, name: str) -> Path | None:
+    """A file of a repository, from the cache or the network; None where there is none."""
+    try:
+        return _file(repository, name, "")
+    except Exception:  # Whatever the reason: the caller says what is missing and where to put it.
+        return None
+
+
+def cached(repository: str, name: str) -> Path | None:
+    """A file of a repository that is in the cache; never asks the network."""
+    found = huggingface_hub.try_to_load_from_cache(repository, name)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _file(repository: str, name: str, revision: str) -> Path:
+    return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision or None))

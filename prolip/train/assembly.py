@@ -1,0 +1,104 @@
+"""What a run begins with: tokenizer, state and step, from a checkpoint, other weights or a seed."""
+
+import functools
+import json
+from typing import Any
+
+import jax
+
+from prolip.checkpoint import CheckpointStore
+from prolip.config import ConfigError, TrainConfig, to_dict
+from prolip.data.image import Preprocessing
+from prolip.data.pipeline import train_tokenizer
+from prolip.data.tokenizer import Tokenizer, load_tokenizer
+from prolip.interop import resize
+from prolip.model import Model, load
+from prolip.models import two_tower
+from prolip.train import optimizer
+from prolip.train.state import TrainState, abstract_state, from_items, init_state, to_items
+from prolip.train.step import TextIds, make_train_step
+
+CONFIG_ASSET = "config.json"
+PREPROCESSING_ASSET = "preprocessing.json"
+
+
+class Start:
+    """The start of a run; `restored` is the step that it goes on from, None for a new one."""
+
+    def __init__(self, config: TrainConfig, store: CheckpointStore, restored: int | None):
+        self._config, self._store, self._restored = config, store, restored
+        self._model = two_tower.build(config.model)
+        self._optimizer = optimizer.make_optimizer(config.optimizer, config.total_steps)
+
+    def tokenizer(self) -> Tokenizer:
+        """That of the checkpoint, of the weights begun with, or the one that the config asks for.
+
+        Raises:
+          ConfigError: its vocabulary is larger than that of the text tower.
+        """
+        config = self._config
+        if self._restored is not None:
+            return load_tokenizer(self._store.assets(self._restored))
+        length = config.model.text.length
+        # Training one would give the ids other meanings than those that the weights know.
+        if config.init_from and config.data.tokenizer.kind == "train":
+            tokenizer = self._source.tokenizer.with_length(length)
+        else:
+            tokenizer = train_tokenizer(config.data, length)
+        if tokenizer.vocab_size > config.model.text.vocab_size:
+            raise ConfigError(
+                f"config.model.text.vocab_size: {config.model.text.vocab_size} is less than the "
+                f"{tokenizer.vocab_size} of the tokenizer"
+            )
+        return tokenizer
+
+    def state(self, mesh: jax.sharding.Mesh) -> TrainState:
+        """Laid out by the rules on `mesh`, which is set.
+
+        Raises:
+          CheckpointError: the checkpoint does not hold such a state.
+          ConfigError: `config.init_from` is another model.
+        """
+        like = abstract_state(self._model, self._optimizer, mesh)
+        if self._restored is not None:
+            wanted = to_items(like)
+            items = {k: self._store.restore(self._restored, k, v) for k, v in wanted.items()}
+            return from_items(items, like)
+        # A key apart from those of the steps.
+        key = jax.random.fold_in(jax.random.key(self._config.seed), 2**32 - 1)
+        state = init_state(self._model, self._optimizer, key)
+        if not self._config.init_from:
+            return state
+        host = jax.device_get(self._source.params)
+        params = resize.fit(host, self._source.config, self._config.model)
+        return state._replace(params=jax.tree.map(_on_mesh, params, like.params))
+
+    def train_step(self, tokenizer: Tokenizer) -> Any:
+        """The jitted step."""
+        config = self._config
+        return make_train_step(
+            self._model,
+            self._optimizer,
+            optimizer.schedule(config.optimizer, config.total_steps),
+            config,
+            TextIds(tokenizer.pad_id, tokenizer.mask_id),
+        )
+
+    @functools.cached_property
+    def _source(self) -> Model:
+        return load(self._config.init_from)
+
+
+def assets(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, bytes]:
+    """What makes a checkpoint usable with nothing else."""
+    preprocessing = Preprocessing(config.model.image.image_size, config.data.mean, config.data.std)
+    return {
+        CONFIG_ASSET: json.dumps(to_dict(config), indent=2).encode(),
+        PREPROCESSING_ASSET: json.dumps(preprocessing.to_dict(), indent=2).encode(),
+        **tokenizer.files(),
+    }
+
+
+def _on_mesh(value: Any, like: Any) -> jax.Array:
+    """A host array that every process has, to its shards."""
+    return jax.make_array_from_callback(like.shape, like.sharding, lambda index: value[index])
