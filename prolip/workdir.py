@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def write_whole(path: Path, text: str) -> None:
     """Writes a small file so that a reader sees all of it or none, also after a crash."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Not the number of the process: processes of two machines may have the same one.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     with temporary.open("w", encoding="utf8") as file:
         file.write(text)
         file.flush()
