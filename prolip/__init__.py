@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prolip import evals, losses
+    from prolip.blocks import in_blocks
     from prolip.gaussian import (
         Gaussian,
         bhattacharyya,
         csd,
+        csd_paired,
         expected_likelihood,
         inclusion,
+        inclusion_paired,
         kl,
         similarity,
+        similarity_paired,
         symmetric_kl,
         wasserstein2,
     )
     from prolip.model import Model, load
+    from prolip.retrieval.index import Index
 
 __version__ = "0.1.0"
 
@@ -28,31 +33,41 @@ _COMPARISONS = (
     "Gaussian",
     "bhattacharyya",
     "csd",
+    "csd_paired",
     "expected_likelihood",
     "inclusion",
+    "inclusion_paired",
     "kl",
     "similarity",
+    "similarity_paired",
     "symmetric_kl",
     "wasserstein2",
 )
 _HOME = dict.fromkeys(_COMPARISONS, "prolip.gaussian") | {
+    "Index": "prolip.retrieval.index",
     "Model": "prolip.model",
+    "in_blocks": "prolip.blocks",
     "load": "prolip.model",
 }
 _MODULES = ("evals", "losses")
 
 __all__ = [
     "Gaussian",
+    "Index",
     "Model",
     "bhattacharyya",
     "csd",
+    "csd_paired",
     "evals",
     "expected_likelihood",
+    "in_blocks",
     "inclusion",
+    "inclusion_paired",
     "kl",
     "load",
     "losses",
     "similarity",
+    "similarity_paired",
     "symmetric_kl",
     "wasserstein2",
 ]

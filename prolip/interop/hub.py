@@ -1,17 +1,18 @@
 """A directory in the layout of the Hub: `config.json`, `model.safetensors`, and its tokenizer."""
 
-import contextlib
 import json
+import math
+import os
 import shutil
+import struct
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from prolip import sharding
 from prolip.config import ConfigError, ModelConfig
@@ -78,19 +79,14 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
         wanted = released.table(config, projection_bias(hub))
     except (ConfigError, ValueError) as error:
         raise SourceError(f"{path}: {error}") from error
-    with _open(path) as (found, tensor):
-        try:
-            released.check(found, wanted)
-        except released.MismatchError as error:
-            raise SourceError(f"{path}: {error}") from error
-
-        def finite(name: str) -> np.ndarray:
-            value = np.asarray(tensor(name), np.float32)
-            if not np.isfinite(value).all():
-                raise SourceError(f"{path}: {name} has numbers that are not finite: it is damaged")
-            return value
-
-        params = released.to_params(finite, frozenset(found), wanted, shapes)
+    places, found = _places(path)
+    try:
+        released.check(found, wanted)
+    except released.MismatchError as error:
+        raise SourceError(f"{path}: {error}") from error
+    params = released.to_params(
+        lambda name: _tensor(places[name], name), frozenset(found), wanted, shapes
+    )
     tokenizer, reason = read_tokenizer(path, hub, config.text, fetch)
     return Published(config, params, tokenizer, reason, _preprocessing(hub, config), hub)
 
@@ -134,8 +130,7 @@ def write(
     except OSError as error:
         raise SourceError(f"{path} can't be written: {error.strerror}") from error
     try:
-        tensors = dict(released.to_tensors(params, released.table(config, projection_bias(hub))))
-        safetensors.numpy.save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+        _write_weights(temporary / WEIGHTS, params, released.table(config, projection_bias(hub)))
         (temporary / CONFIG).write_text(json.dumps(hub, indent=2, sort_keys=True) + "\n")
         for name, content in (tokenizer.files() if tokenizer else {}).items():
             (temporary / name).write_bytes(content)
@@ -147,6 +142,24 @@ def write(
         raise SourceError(f"{path} can't be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_weights(path: Path, params: released.Params, wanted: list[released.Tensor]) -> None:
+    """A file of safetensors, one tensor in memory at a time, which the library's writer can't."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for tensor in wanted:
+        start, end = end, end + 4 * math.prod(tensor.shape)
+        shape = list(tensor.shape)
+        header[tensor.name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, value in released.to_tensors(params, wanted):
+            file.write(value.astype("<f4", copy=False).data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -173,42 +186,48 @@ def abstract_params(config: ModelConfig) -> Any:
         return jax.eval_shape(lambda: model.init(jax.random.key(0)))
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]]:
-    """Shapes of all tensors, and a function that reads one of them."""
+def _files(path: Path) -> list[Path]:
     if (path / WEIGHTS).is_file():
-        files = [path / WEIGHTS]
-    else:
-        index = read_json(path / INDEX).get("weight_map")
-        if not isinstance(index, dict):
-            raise SourceError(f"{path / INDEX} is damaged: it has no weight_map")
-        names = sorted({str(name) for name in index.values()})
-        if any(Path(name).name != name for name in names):
-            raise SourceError(f"{path / INDEX} names a file outside its directory")
-        files = [path / name for name in names]
-    with contextlib.ExitStack() as stack:
-        places: dict[str, Any] = {}
-        shapes: dict[str, tuple[int, ...]] = {}
-        for file in files:
-            try:
-                opened = stack.enter_context(safetensors.safe_open(file, framework="numpy"))
-            except Exception as error:  # Several kinds, one of them from Rust.
-                raise SourceError(f"{file} is missing or damaged: {error}") from error
-            for name in opened.keys():  # noqa: SIM118 (not a mapping)
-                view = opened.get_slice(name)
-                if view.get_dtype() not in DTYPES:
-                    kinds = ", ".join(DTYPES)
-                    raise SourceError(f"{file}: {name} is {view.get_dtype()}, not {kinds}")
-                places[name] = opened
-                shapes[name] = tuple(view.get_shape())
+        return [path / WEIGHTS]
+    index = read_json(path / INDEX).get("weight_map")
+    if not isinstance(index, dict):
+        raise SourceError(f"{path / INDEX} is damaged: it has no weight_map")
+    names = sorted({str(name) for name in index.values()})
+    if any(Path(name).name != name for name in names):
+        raise SourceError(f"{path / INDEX} names a file outside its directory")
+    return [path / name for name in names]
 
-        def tensor(name: str) -> np.ndarray:
-            try:
-                return places[name].get_tensor(name)
-            except Exception as error:
-                raise SourceError(f"{path}: {name} can't be read: {error}") from error
 
-        yield shapes, tensor
+def _places(path: Path) -> tuple[dict[str, Path], dict[str, tuple[int, ...]]]:
+    """File and shape of each tensor."""
+    places: dict[str, Path] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in _files(path):
+        try:
+            with safetensors.safe_open(file, framework="numpy") as opened:
+                for name in opened.keys():  # noqa: SIM118 (not a mapping)
+                    view = opened.get_slice(name)
+                    if view.get_dtype() not in DTYPES:
+                        kinds = ", ".join(DTYPES)
+                        raise SourceError(f"{file}: {name} is {view.get_dtype()}, not {kinds}")
+                    places[name], shapes[name] = file, tuple(view.get_shape())
+        except SourceError:
+            raise
+        except Exception as error:  # Several kinds, one of them from Rust.
+            raise SourceError(f"{file} is missing or damaged: {error}") from error
+    return places, shapes
+
+
+def _tensor(file: Path, name: str) -> np.ndarray:
+    try:
+        # Opened for each: the pages of a mapped file count as memory until it is closed.
+        with safetensors.safe_open(file, framework="numpy") as opened:
+            value = np.asarray(opened.get_tensor(name), np.float32)
+    except Exception as error:
+        raise SourceError(f"{file}: {name} can't be read: {error}") from error
+    if not np.isfinite(value).all():
+        raise SourceError(f"{file}: {name} has numbers that are not finite: it is damaged")
+    return value
 
 
 def _preprocessing(hub: Mapping[str, Any], config: ModelConfig) -> Preprocessing:
