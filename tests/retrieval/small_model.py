@@ -75,3 +75,11 @@ def encoded(image, form="PNG", **options):
 def png(number):
     """A picture as a file has it."""
     return encoded(picture(number))
+
+
+def write_pictures(folder, count):
+    """A folder of pictures that are named by their numbers."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number:02}.png").write_bytes(png(number))
+    return folder
