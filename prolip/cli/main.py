@@ -14,6 +14,7 @@ VERBS = {
     "train": "train from a configuration; goes on where the workdir's last checkpoint is",
     "eval": "evaluate the checkpoints of a workdir, also while it is being written",
     "report": "write a workdir's report.html",
+    "embed": "embed images or texts in bulk; goes on where it was stopped",
     "convert": "a checkpoint to the Hub's layout, or from it",
     "prepare": "make or check the data set of a configuration",
     "describe": "print parameters and FLOPs of a configuration or of all named sizes",
