@@ -35,6 +35,10 @@ class EvalSet:
     def num_images(self) -> int:
         return len(self.records)
 
+    def texts(self, captions: Sequence[int]) -> set[str]:
+        """Texts of some captions."""
+        return {self.captions[c].text for c in captions}
+
     def images(self, batch: int) -> Iterator[np.ndarray]:
         """UInt8[at most batch, size, size, 3] in order; the last one may be smaller."""
         for start in range(0, self.num_images, batch):
