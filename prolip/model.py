@@ -16,7 +16,7 @@ from PIL import Image
 from prolip import sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.config import DType, MeshConfig, ModelConfig, TrainConfig, from_dict
-from prolip.data.image import Preprocessing, decode, inference_image, normalize, rgb
+from prolip.data.image import Preprocessing, decode, inference_image, normalize
 from prolip.data.tokenizer import SPEC, Tokenizer, load_tokenizer
 from prolip.gaussian import Gaussian
 from prolip.interop import hub, hub_download
@@ -125,9 +125,12 @@ class Model:
           Gaussian, float32 [N, D].
 
         Raises:
-          ValueError: an image can't be read or has the wrong shape; its position is named.
+          ValueError: one image in the place of a list of them, or an image can't be read or has the
+            wrong shape; its position is named.
         """
         size = self.preprocessing.image_size
+        if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) == 3:
+            raise ValueError("encode_image takes several images: write [image]")
         if isinstance(images, np.ndarray | jax.Array) and images.dtype != np.uint8:
             if images.shape[1:] != (size, size, 3) or images.dtype != np.float32:
                 raise ValueError(
@@ -153,11 +156,17 @@ class Model:
           Gaussian, float32 [N, D].
 
         Raises:
-          ValueError: one string in the place of a list of them, or ids out of the vocabulary.
+          ValueError: one string in the place of a list of them, or ids of another shape or out of
+            the vocabulary.
         """
         if isinstance(texts, str):
             raise ValueError("encode_text takes a list of strings: write [text]")
         ids = texts if isinstance(texts, np.ndarray) else self.tokenizer(list(texts))
+        length = self.config.text.length
+        if ids.ndim != 2 or ids.shape[1] > length or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"token ids are integers [N, at most {length}]; got {ids.dtype} {list(ids.shape)}"
+            )
         if ids.size and not 0 <= ids.min() <= ids.max() < self.config.text.vocab_size:
             raise ValueError(f"token ids must be in 0 ... {self.config.text.vocab_size - 1}")
         ids = ids.astype(np.int32)
@@ -174,7 +183,7 @@ class Model:
     def _open(self, image: ImageInput, position: int) -> np.ndarray:
         try:
             if isinstance(image, str | Path):
-                image = rgb(decode(Path(image).read_bytes(), MAX_PIXELS))
+                image = decode(Path(image).read_bytes(), MAX_PIXELS)
             elif not isinstance(image, Image.Image):
                 image = Image.fromarray(np.asarray(image))
             return inference_image(image, self.preprocessing.image_size, self.preprocessing.form)

@@ -96,8 +96,21 @@ def test_strings_and_ids_give_the_same_embedding(model):
     same(model.encode_text(texts), model.encode_text(model.tokenizer(texts)))
     with pytest.raises(ValueError, match=r"\[text\]"):
         model.encode_text("cat")
-    with pytest.raises(ValueError, match="token ids"):
-        model.encode_text(np.full((1, 14), 300))
+    for ids in (
+        np.full((1, 14), 300),
+        np.zeros((1, 15), int),
+        np.zeros(14, int),
+        np.zeros((1, 14)),
+    ):
+        with pytest.raises(ValueError, match="token ids"):
+            model.encode_text(ids)
+
+
+def test_one_image_is_no_list_of_images(model, tmp_path):
+    (array,) = pictures([(16, 16)])
+    for one in (array, Image.fromarray(array), "cat.png", tmp_path / "cat.png"):
+        with pytest.raises(ValueError, match=r"\[image\]"):
+            model.encode_image(one)
 
 
 def test_an_item_embeds_the_same_alone_and_in_a_crowd(model):

@@ -58,6 +58,19 @@ def test_five_lines_give_the_numbers_of_the_released_code(name):
     assert model.logit_bias == pytest.approx(float(io["logit_bias"]), rel=1e-6)
 
 
+def test_files_are_preprocessed_as_by_the_released_code():
+    """Grey, transparent and palette pictures too, which it converts after it has resized them."""
+    folder = Path(__file__).parents[1] / "data" / "fixtures" / "preprocess"
+    outputs = np.load(folder / "outputs.npz")
+    paths = sorted(folder.glob("*.png"))
+    model = prolip.load(FIXTURES / "tiny")
+    ready = np.stack([outputs[path.stem].transpose(1, 2, 0) for path in paths])
+    ours, theirs = model.encode_image(paths), model.encode_image(ready)
+    assert len(paths) == 8
+    np.testing.assert_allclose(ours.mean, theirs.mean, atol=1e-5)
+    np.testing.assert_allclose(ours.log_var, theirs.log_var, atol=1e-4)
+
+
 def test_bfloat16_on_request():
     io = np.load(FIXTURES / "tiny_io.npz")
     images = np.ascontiguousarray(io["images"].transpose(0, 2, 3, 1))
