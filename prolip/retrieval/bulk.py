@@ -78,6 +78,11 @@ def embed(
       SourceError: they are texts, and the model has no tokenizer.
     """
     console = console or Console()
+    if "://" in str(directory):
+        raise ConfigError(
+            f"{directory}: parts rely on atomic renames. Mount the bucket (gcsfuse, mountpoint-s3), "
+            "or write to a disk and copy."
+        )
     index, count = _check(collection, options)
     work = _work(model, collection, options)
     for note in collection.notes:

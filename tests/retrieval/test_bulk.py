@@ -178,6 +178,11 @@ def test_options_out_of_bounds_are_refused(options, words, pictures, tmp_path, m
     assert not (tmp_path / "out").exists()
 
 
+def test_urls_are_refused_with_what_to_do(pictures, model):
+    with pytest.raises(ConfigError, match="Mount the bucket"):
+        run(model, pictures, "s3://bucket/out")
+
+
 def test_thumbnails_of_texts_are_refused(tmp_path, model):
     (tmp_path / "t.txt").write_text("a\n")
     with pytest.raises(ConfigError, match="thumbnails"):

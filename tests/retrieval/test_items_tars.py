@@ -179,18 +179,32 @@ def test_every_damaged_byte_of_a_header_is_found_or_harmless(tmp_path):
         assert values[1] in (b"b", ["damaged tar"], ["tar is cut short"]), position
 
 
+def header(name, size, kind=tarfile.REGTYPE):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
 def test_headers_that_lead_in_circles_end(tmp_path):
     path = tmp_path / "t.tar"
-    for size in (-512, -1024, 1 << 70):
-        info = tarfile.TarInfo("0.png")
-        info.size = size
-        header = info.tobuf(tarfile.GNU_FORMAT)
-        long_link = tarfile.TarInfo("x")
-        long_link.type = tarfile.GNUTYPE_LONGNAME
-        path.write_bytes(header + bytes(1536))
-        found = list(members(path))
-        assert 1 <= len(found) <= 3 and all(member.reason for member in found), size
-    path.write_bytes(long_link.tobuf(tarfile.GNU_FORMAT) * 3000 + bytes(1024))
+    # The last one's size leads back into the data of the first, which are a header.
+    circle = header("0.png", 512) + header("1.png", 0) + header("2.png", -1024)
+    path.write_bytes(circle + bytes(1024))
+    found = list(members(path))
+    assert [member.name for member in found if not member.reason] == ["0.png"]
+    assert found[-1].reason == "damaged tar"
+
+
+@pytest.mark.parametrize("size", [-512, -1024, 1 << 70])
+def test_sizes_that_cannot_be_are_named(tmp_path, size):
+    (tmp_path / "t.tar").write_bytes(header("0.png", size) + bytes(1536))
+    found = list(members(tmp_path / "t.tar"))
+    assert 1 <= len(found) <= 3 and all(member.reason for member in found)
+
+
+def test_headers_without_end_are_named(tmp_path):
+    path = tmp_path / "t.tar"
+    path.write_bytes(header("x", 0, tarfile.GNUTYPE_LONGNAME) * 3000 + bytes(1024))
     assert [member.reason for member in members(path)] == ["damaged tar"]
 
 
