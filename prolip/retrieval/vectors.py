@@ -1,0 +1,139 @@
+"""The numbers of a collection by row: a block of consecutive rows, or some rows; file or memory."""
+
+import dataclasses
+import os
+import weakref
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from prolip.data.records import DataError
+
+ALIGNMENT = 64  # Bytes; JAX uses a NumPy array in place on a CPU only from such an address on.
+
+
+class Block(NamedTuple):
+    """Rows of a collection, in the width that they are stored in."""
+
+    mean: np.ndarray  # Float32 or float16 [rows dim]
+    uncertainty: np.ndarray  # Float32 [rows]
+    log_var: np.ndarray | None  # As `mean`, or None where it is not wanted.
+
+
+class Column(Protocol):
+    """One number or one vector for each row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the numbers."""
+
+    def read(self, start: int, out: np.ndarray) -> None:
+        """Fills `out` with the rows from `start` on; may run in any thread."""
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Copies of some rows."""
+
+
+class ArrayColumn:
+    """In memory."""
+
+    def __init__(self, array: np.ndarray):
+        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def read(self, start: int, out: np.ndarray) -> None:
+        """See `Column`."""
+        out[:] = self._array[start : start + len(out)]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """See `Column`."""
+        return self._array[rows]
+
+
+class FileColumn:
+    """A raw little-endian file. It is read and not mapped: a mapped file counts as memory of the
+    process, and one that another program cuts short kills the process where a read can say why.
+
+    It stays open, so that an index that is built anew does not end the searches of the old one.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...]):
+        self.shape, self.dtype = shape, dtype
+        self._path = path
+        self._file = os.open(path, os.O_RDONLY)
+        self._row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+        weakref.finalize(self, os.close, self._file)
+
+    def read(self, start: int, out: np.ndarray) -> None:
+        """See `Column`.
+
+        Raises:
+          DataError: the file ends before the rows do.
+        """
+        rest = memoryview(out.reshape(-1).view(np.uint8).data)
+        position = start * self._row_bytes
+        while rest:
+            count = os.preadv(self._file, [rest], position)
+            if count == 0:
+                raise DataError(f"{self._path} is damaged: it ends at byte {position}")
+            rest, position = rest[count:], position + count
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """See `Column`."""
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for i, row in enumerate(rows):
+            self.read(int(row), out[i : i + 1])
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Vectors:
+    """A collection's Gaussians."""
+
+    mean: Column  # [rows dim], of unit length.
+    uncertainty: Column  # [rows]
+    log_var: Column | None  # [rows dim]; None where only the uncertainty was kept.
+
+    @property
+    def count(self) -> int:
+        """Rows."""
+        return self.mean.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Length of a mean."""
+        return self.mean.shape[1]
+
+    def buffer(self, rows: int, log_var: bool) -> Block:
+        """Room for a block; zeros, so that what a short last block leaves is finite."""
+
+        def room(column: Column) -> np.ndarray:
+            return _aligned((rows, *column.shape[1:]), column.dtype)
+
+        wanted = self.log_var if log_var else None
+        return Block(
+            room(self.mean), room(self.uncertainty), None if wanted is None else room(wanted)
+        )
+
+    def read(self, start: int, stop: int, out: Block) -> None:
+        """Fills the first `stop - start` rows of a buffer."""
+        columns = (self.mean, self.uncertainty, self.log_var)
+        for column, part in zip(columns, out, strict=True):
+            if column is not None and part is not None:
+                column.read(start, part[: stop - start])
+
+    def take(self, rows: np.ndarray) -> Block:
+        """Some rows, with all that is known of them."""
+        log_var = None if self.log_var is None else self.log_var.take(rows)
+        return Block(self.mean.take(rows), self.uncertainty.take(rows), log_var)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % ALIGNMENT
+    return raw[offset : offset + size].view(dtype).reshape(shape)
