@@ -80,8 +80,8 @@ def embed(
     console = console or Console()
     if "://" in str(directory):
         raise ConfigError(
-            f"{directory}: parts rely on atomic renames. Mount the bucket (gcsfuse, mountpoint-s3), "
-            "or write to a disk and copy."
+            f"{directory}: parts rely on atomic renames. Mount the bucket (gcsfuse, "
+            "mountpoint-s3), or write to a disk and copy."
         )
     index, count = _check(collection, options)
     work = _work(model, collection, options)

@@ -55,9 +55,9 @@ def images(collection: Collection, preprocessing: Preprocessing, thumbnail: int)
 
     def one(index: int) -> Prepared:
         item = collection[index]
-        image = rgb(decode(item.image or b"", MAX_PIXELS))
+        image = decode(item.image or b"", MAX_PIXELS)
         row = inference_image(image, preprocessing.image_size, preprocessing.form)
-        small = _thumbnail(image, thumbnail) if thumbnail else None
+        small = _thumbnail(rgb(image), thumbnail) if thumbnail else None
         return Prepared(index, item.id, item.uri, None, small, row)
 
     return functools.partial(_each, collection, one)

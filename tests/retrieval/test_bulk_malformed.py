@@ -1,5 +1,7 @@
 """Of a hundred malformed inputs each is embedded or named with a reason; none ends the run."""
 
+import contextlib
+import dataclasses
 import json
 import tarfile
 import warnings
@@ -11,6 +13,7 @@ from collected import rows, run
 from PIL import Image
 from small_model import encoded, picture, small_model
 
+from prolip.model import Model
 from prolip.retrieval.bulk import BulkOptions
 from prolip.retrieval.collections.choose import open_collection
 
@@ -23,10 +26,17 @@ def model():
     return small_model()
 
 
+@contextlib.contextmanager
+def pillow_in_silence():
+    """It warns of odd images, which is no error outside of tests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def embedded(model, data, folder):
     """Id to its mean, or to the reason; every item is in one of the two, once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of Pillow, on images that a user never asked it about.
+    with pillow_in_silence():
         run(model, data, folder, OPTIONS)
     found, manifest = rows(folder)
     assert np.isfinite(found.gaussian.mean).all() and np.isfinite(found.gaussian.log_var).all()
@@ -82,6 +92,24 @@ def test_texts(line, text_fates, model):
     else:
         assert not isinstance(fate, str), fate
         np.testing.assert_allclose(fate, model.encode_text([TEXTS[line]]).mean[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["exact", "released"])
+def test_files_embed_as_the_model_embeds_them(form, model, tmp_path):
+    """Released weights expect palettes, turned and clear pictures as their code has them."""
+    preprocessing = dataclasses.replace(model.preprocessing, form=form)
+    same = Model(model.config, model.params, model.tokenizer, preprocessing, model._mesh)
+    (tmp_path / "data").mkdir()
+    for name, (content, _) in IMAGES.items():
+        (tmp_path / "data" / name).write_bytes(content)
+    fates = embedded(same, tmp_path / "data", tmp_path / "out")
+    good = [name for name, fate in fates.items() if not isinstance(fate, str)]
+    assert {"turned 6.jpg", "palette.png", "clear.png", "cmyk.jpg"} <= set(good)
+    with pillow_in_silence():
+        expected = same.encode_image([tmp_path / "data" / name for name in good]).mean
+    np.testing.assert_allclose([fates[name] for name in good], expected, atol=1e-6)
+    reasons = {fate for fate in fates.values() if isinstance(fate, str)}
+    assert not [reason for reason in reasons if "unexpected" in reason]
 
 
 def test_cut_and_random_bytes_of_images(model, tmp_path):
