@@ -118,6 +118,11 @@ def no_mesh() -> bool:
     return jax.sharding.get_abstract_mesh().empty
 
 
+def layout_of(x: jax.Array) -> Any:
+    """How an array is laid out, for making another like it; None where no mesh is set."""
+    return None if no_mesh() else jax.typeof(x).sharding
+
+
 def take_rows(tree: Any, index: jax.Array) -> Any:
     """Rows of arrays [rows, dim] by number, laid out as `index` is; any device may hold them."""
     out_sharding = None if no_mesh() else spec("batch", "dim")

@@ -13,9 +13,9 @@ from prolip.gaussian import Gaussian
 from prolip.losses.bottleneck import bottleneck
 from prolip.losses.inclusion import inclusion
 from prolip.losses.order import next_includer
-from prolip.losses.pairwise import diagonal, mean_logits, ppcl, siglip
-from prolip.losses.positives import blended, drawn_pairs, known_pairs
-from prolip.losses.softmax import clip
+from prolip.losses.pairwise import Logit, streamed_ppcl, streamed_siglip
+from prolip.losses.positives import known_pairs, pair_facts
+from prolip.losses.softmax import streamed_clip
 
 
 class Embeddings(NamedTuple):
@@ -53,21 +53,20 @@ def objective(
       uncertainty of images and of texts.
     """
     image, text = embeddings.image, embeddings.text
-    known = functools.cache(lambda: known_pairs(captions, caption))  # For two users, made once.
-    positives = known() if config.positives == "extended" else None
-    targets = positives
-    if weight is not None:
-        targets = blended(drawn_pairs(caption) if positives is None else positives, weight)
+    facts = pair_facts(captions, caption, extended=config.positives == "extended", weight=weight)
+    logit = Logit(logit_scale, logit_bias)
+    contrastive: dict[str, tuple[float, Callable[[], tuple[jax.Array, dict[str, jax.Array]]]]] = {
+        "ppcl": (config.ppcl, lambda: streamed_ppcl(image, text, logit, *facts)),
+        "siglip": (
+            config.siglip,
+            lambda: streamed_siglip(image.mean, text.mean, logit, *facts),
+        ),
+        "clip": (config.clip, lambda: streamed_clip(image.mean, text.mean, logit_scale, *facts)),
+    }
     forms = config.form
     # Once per process of the ring that the published runs used.
     repeats = config.reference_world_size
     terms: dict[str, tuple[float, Callable[[], jax.Array]]] = {
-        "ppcl": (config.ppcl, lambda: ppcl(image, text, logit_scale, logit_bias, targets)),
-        "siglip": (
-            config.siglip,
-            lambda: siglip(image.mean, text.mean, logit_scale, logit_bias, targets),
-        ),
-        "clip": (config.clip, lambda: clip(image.mean, text.mean, logit_scale, targets)),
         "bottleneck": (
             repeats * config.bottleneck,
             lambda: bottleneck(image, forms) + bottleneck(text, forms),
@@ -78,7 +77,7 @@ def objective(
         ),
         "inclusion_text_text": (
             config.inclusion_text_text,
-            lambda: _in_general_text(config, text, known()),
+            lambda: _in_general_text(config, text, known_pairs(captions, caption)),
         ),
     }
     if embeddings.originals is not None and embeddings.masked is not None:
@@ -92,10 +91,16 @@ def objective(
                 repeats * config.inclusion_masked,
                 functools.partial(_included, config, inner, outer),
             )
-    values = {name: (weight, term()) for name, (weight, term) in terms.items() if weight}
+    values: dict[str, tuple[float, jax.Array]] = {}
+    sums: dict[str, jax.Array] | None = None
+    for name, (factor, pairs) in contrastive.items():
+        if factor:
+            value, sums = pairs()
+            values[name] = factor, value
+    values |= {name: (factor, term()) for name, (factor, term) in terms.items() if factor}
     total = sum((weight * value for weight, value in values.values()), start=jnp.zeros(()))
     metrics = {f"loss/{name}": value for name, (_, value) in values.items()}
-    return total, metrics | _statistics(embeddings, positives)
+    return total, metrics | _statistics(embeddings, sums)
 
 
 def _included(
@@ -109,16 +114,21 @@ def _in_general_text(config: ObjectiveConfig, text: Gaussian, known: jax.Array) 
     return _included(config, text, sharding.take_rows(text, above.row), above.exists)
 
 
-def _statistics(embeddings: Embeddings, positives: jax.Array | None) -> dict[str, jax.Array]:
+def _statistics(embeddings: Embeddings, sums: dict[str, jax.Array] | None) -> dict[str, jax.Array]:
     image, text = jax.lax.stop_gradient((embeddings.image, embeddings.text))
-    cosine = mean_logits(image.mean, text.mean, 1.0)
-    matches = diagonal(cosine) if positives is None else positives
-    num = matches.sum()
-    positive = jnp.where(matches, cosine, 0).sum()
-    return {
-        "similarity/positive": positive / num,
-        "similarity/negative": (cosine.sum() - positive) / jnp.maximum(cosine.size - num, 1),
-        "positives_per_image": num / len(cosine),
+    statistics = {
         "uncertainty/image": image.uncertainty.mean(),
         "uncertainty/text": text.uncertainty.mean(),
+    }
+    if sums is None:  # No term looks at all pairs.
+        return statistics
+    matches, product = sums["matches"], sums["product"]
+    # The sum over all pairs is the product of the sums.
+    every = jnp.vdot(*(jnp.sum(g.mean, 0, dtype=jnp.float32) for g in (image, text)))
+    num = len(image.mean)
+    others = jnp.maximum(num * num - matches, 1)
+    return statistics | {
+        "similarity/positive": product / matches,
+        "similarity/negative": (every - product) / others,
+        "positives_per_image": matches / num,
     }

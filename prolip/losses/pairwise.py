@@ -1,11 +1,21 @@
 """Sigmoid losses over all image-text pairs of the global batch: PPCL and SigLIP."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from prolip import gaussian, sharding
 from prolip.gaussian import Gaussian
+from prolip.losses.positives import (
+    ColumnFacts,
+    RowFacts,
+    block_matches,
+    block_targets,
+    diagonal,
+)
+from prolip.losses.streamed import Sums, pair_sum
 
 Targets = Bool[Array, "images texts"] | Float[Array, "images texts"]
 
@@ -86,12 +96,107 @@ def sigmoid_loss(
     return -log_p.sum() / len(logits)
 
 
-def diagonal(like: Shaped[Array, "images texts"]) -> Bool[Array, "images texts"]:
-    """True where row and column are the same pair, laid out as `like`."""
-    rows = jax.lax.broadcasted_iota(jnp.int32, like.shape, 0, out_sharding=_sharding(like))
-    columns = jax.lax.broadcasted_iota(jnp.int32, like.shape, 1, out_sharding=_sharding(like))
-    return rows == columns
+class Side(NamedTuple):
+    """Images or texts as the logits see them."""
+
+    mean: Float[Array, "rows dim"]
+    trace: Float[Array, " rows"]  # Of the covariance.
 
 
-def _sharding(x: jax.Array):
-    return None if sharding.no_mesh() else jax.typeof(x).sharding
+class Logit(NamedTuple):
+    """The scalars of the logit."""
+
+    scale: Float[Array, ""]
+    bias: Float[Array, ""]
+
+
+def streamed_ppcl(
+    images: Gaussian,
+    texts: Gaussian,
+    logit: Logit,
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """`ppcl` without any array of the size of the pairs; and sums over the matching pairs."""
+    rows, columns = (Side(wide(g.mean), g.uncertainty) for g in (images, texts))
+    return _streamed(rows, columns, logit, row_facts, column_facts)
+
+
+def streamed_siglip(
+    image_means: Float[Array, "images dim"],
+    text_means: Float[Array, "texts dim"],
+    logit: Logit,
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """`siglip` without any array of the size of the pairs; and sums over the matching pairs."""
+    rows, columns = (
+        Side(wide(mean), jnp.zeros_like(wide(mean[:, 0]))) for mean in (image_means, text_means)
+    )
+    return _streamed(rows, columns, logit, row_facts, column_facts)
+
+
+def _streamed(
+    rows: Side, columns: Side, logit: Logit, row_facts: RowFacts, column_facts: ColumnFacts
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    total, statistics = pair_sum(_block, rows, columns, logit, row_facts, column_facts)
+    return total / len(rows.mean), statistics
+
+
+def _block(
+    rows: Side,
+    columns: Side,
+    logit: Logit,
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+    valid: jax.Array | None,
+) -> Sums:
+    product = dot(rows.mean, columns.mean.T)
+    score = product - (rows.trace[:, None] + columns.trace[None, :]) / 2
+    logits = logit.scale * score + logit.bias
+    matches = block_matches(row_facts, column_facts)
+    targets = block_targets(row_facts, column_facts, matches)
+    if targets.dtype == bool:
+        # By the logit of being right: a small loss of a match is no difference of large numbers.
+        signed = jnp.where(targets, -logits, logits)
+        losses, slope = _softplus(signed)
+        slope = jnp.where(targets, -slope, slope)
+    else:
+        losses, slope = _softplus(logits)
+        losses, slope = losses - targets * logits, slope - targets
+    if valid is not None:
+        losses, slope = (jnp.where(valid[None, :], x, 0) for x in (losses, slope))
+        matches = matches & valid[None, :]
+    scaled = logit.scale * slope
+    return Sums(
+        # Row by row first: one running sum over all pairs would lose digits.
+        losses.sum(1).sum(),
+        match_sums(product, matches),
+        Side(dot(scaled, columns.mean), -scaled.sum(1) / 2),
+        Side(dot(scaled.T, rows.mean), -scaled.sum(0) / 2),
+        Logit((slope * score).sum(1).sum(), slope.sum(1).sum()),
+    )
+
+
+def match_sums(product: jax.Array, matches: jax.Array) -> dict[str, jax.Array]:
+    """Number of matching pairs of a block, and sum of their products of means."""
+    return {
+        "matches": matches.sum(1, dtype=jnp.float32).sum(),
+        "product": jnp.where(matches, product, 0).sum(1).sum(),
+    }
+
+
+def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    """A product in full float32, also where the hardware would round to bfloat16."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """At least float32."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _softplus(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """log(1 + e^x) and its slope, by one exponential."""
+    small = jnp.exp(-jnp.abs(x))
+    return jnp.maximum(x, 0) + jnp.log1p(small), jnp.where(x > 0, 1, small) / (1 + small)

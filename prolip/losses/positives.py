@@ -1,11 +1,12 @@
 """Which pairs of a batch are known to match, from the ids of the captions."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from prolip import sharding
-from prolip.losses.pairwise import diagonal
 
 
 def known_pairs(
@@ -28,6 +29,15 @@ def known_pairs(
     return matches | diagonal(matches)
 
 
+def diagonal(like: Shaped[Array, "images texts"]) -> Bool[Array, "images texts"]:
+    """True where row and column are the same pair, laid out as `like`."""
+    rows = jax.lax.broadcasted_iota(jnp.int32, like.shape, 0, out_sharding=sharding.layout_of(like))
+    columns = jax.lax.broadcasted_iota(
+        jnp.int32, like.shape, 1, out_sharding=sharding.layout_of(like)
+    )
+    return rows == columns
+
+
 def drawn_pairs(caption: Int[Array, " texts"]) -> Bool[Array, "images texts"]:
     """True for the drawn pairs alone."""
     return diagonal(caption[:, None] == sharding.replicate(caption)[None, :])
@@ -42,3 +52,77 @@ def blended(
     """
     own = positives.astype(weight.dtype)
     return weight[:, None] * own + (1 - weight[:, None]) * jnp.flip(own, 0)
+
+
+class RowFacts(NamedTuple):
+    """What tells which texts match the images of some rows."""
+
+    position: Int[Array, " rows"]  # In the global batch.
+    captions: Int[Array, "rows known"] | None  # Ids of known captions; None: the drawn pairs alone.
+    # Of the images that are blended in; None where no image is blended.
+    other_position: Int[Array, " rows"] | None
+    other_captions: Int[Array, "rows known"] | None
+    weight: Float[Array, " rows"] | None  # Part of each image that is its own.
+
+
+class ColumnFacts(NamedTuple):
+    """What tells which images match some texts."""
+
+    position: Int[Array, " columns"]
+    caption: Int[Array, " columns"]  # Id of the caption that was drawn.
+
+
+def pair_facts(
+    captions: Int[Array, "images known"],
+    caption: Int[Array, " texts"],
+    *,
+    extended: bool,
+    weight: Float[Array, " images"] | None = None,
+) -> tuple[RowFacts, ColumnFacts]:
+    """Facts of a global batch, from which any block of `targets` can be made.
+
+    Args:
+      captions: ids of all captions known for each image; 0 pads.
+      caption: id of the caption that was drawn for each text.
+      extended: whether every known caption is a match, or the drawn pairs alone.
+      weight: the part of each image that is its own, the rest being of the image B - 1 - i.
+    """
+    position = jax.lax.broadcasted_iota(
+        jnp.int32, caption.shape, 0, out_sharding=sharding.layout_of(caption)
+    )
+    known = captions if extended else None
+    others: tuple[jax.Array | None, jax.Array | None] = (None, None)
+    if weight is not None:
+        others = len(position) - 1 - position, None if known is None else jnp.flip(known, 0)
+    return RowFacts(position, known, *others, weight), ColumnFacts(position, caption)
+
+
+def block_matches(rows: RowFacts, columns: ColumnFacts) -> Bool[Array, "rows columns"]:
+    """True where a text is known to match an image, as `known_pairs` or `drawn_pairs` say."""
+    return _matches(rows.position, rows.captions, columns)
+
+
+def block_targets(
+    rows: RowFacts, columns: ColumnFacts, matches: Bool[Array, "rows columns"]
+) -> Bool[Array, "rows columns"] | Float[Array, "rows columns"]:
+    """Matches, or as `blended` says the parts of a match where images are blended."""
+    if rows.weight is None or rows.other_position is None:
+        return matches
+    others = _matches(rows.other_position, rows.other_captions, columns)
+    own = rows.weight[:, None]
+    return own * matches + (1 - own) * others
+
+
+def _matches(
+    position: jax.Array, captions: jax.Array | None, columns: ColumnFacts
+) -> Bool[Array, "rows columns"]:
+    same = position[:, None] == columns.position[None, :]
+    if captions is None:
+        return same
+
+    def one(same: jax.Array, known: jax.Array) -> tuple[jax.Array, None]:
+        match = known[:, None] == columns.caption[None, :]
+        return same | (match & (known != 0)[:, None]), None
+
+    matches, _ = jax.lax.scan(one, same, captions.T)
+    return matches
