@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec
 
 from prolip import sharding
 
-PAIRS = 1 << 24  # Of a block: 64 MiB of float32 for each array of pairs that is alive.
+PAIRS = 1 << 22  # Of a block: 16 MiB of float32 for each array of pairs that is alive.
 GATHERED_BYTES = 1 << 30  # Of the texts of all devices and their gradients; more go round.
 
 Tree = Any
