@@ -1,7 +1,9 @@
 """`prolip serve`: a page on this machine that searches a collection."""
 
+import asyncio
 import importlib.util
 import ipaddress
+import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,17 @@ THUMBNAIL = 256  # Pixels a side: a card is 150 to 220 wide, on screens with two
 HOST, PORT = "127.0.0.1", 7860
 LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SECONDS_TO_CLOSE = 1  # Each open page holds a connection, which never ends by itself.
+
+
+class _Closing(logging.Filter):
+    """Ctrl-C cuts the connections of open pages; that is no error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        cancelled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+        return not cancelled and "graceful shutdown exceeded" not in record.getMessage()
+
+
+_CLOSING = _Closing()
 
 
 def serve(
@@ -139,6 +152,7 @@ def configuration(app: Any) -> Any:
     """Of the server: silent, and no headers of a proxy are believed."""
     import uvicorn
 
+    logging.getLogger("uvicorn.error").addFilter(_CLOSING)
     return uvicorn.Config(
         app,
         log_level="warning",

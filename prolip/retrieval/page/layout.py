@@ -19,8 +19,9 @@ UNEXPECTED = "Something unexpected happened; the terminal that runs `prolip serv
 RANKINGS = [("CSD", "csd"), ("Mean only", "mean")]
 INCLUSION = ("Inclusion", "inclusion")
 HINT = (
-    '<p class="hint">Limits of the uncertainty, the trace of the covariance. '
-    "At its right end a slider limits nothing.</p>"
+    '<p class="hint">Limits of the uncertainty, the trace of the covariance; at its right end a '
+    "slider limits nothing. The bar of a result is longer the more of the collection is more "
+    "certain.</p>"
 )
 
 log = logging.getLogger(__name__)
