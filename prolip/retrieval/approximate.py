@@ -58,9 +58,9 @@ def build(vectors: Vectors, options: Hnsw, path: Path) -> Any:
     graph.hnsw.efConstruction = options.ef_construction
     buffer = vectors.buffer(min(ADD_ROWS, vectors.count), log_var=False)
     for start in range(0, vectors.count, ADD_ROWS):
-        stop = min(start + ADD_ROWS, vectors.count)
-        vectors.read(start, stop, buffer)
-        mean, uncertainty = (x[: stop - start].astype(np.float32) for x in buffer[:2])
+        rows = min(ADD_ROWS, vectors.count - start)
+        block = vectors.block(start, buffer)
+        mean, uncertainty = (x[:rows].astype(np.float32) for x in block[:2])
         graph.add(_augmented(mean, np.sqrt(uncertainty), options.by))
     faiss.write_index(graph, str(path))
     return graph

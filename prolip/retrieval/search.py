@@ -223,10 +223,8 @@ def _stream(
     ring = [vectors.buffer(rows, log_var) for _ in range(min(buffers, len(firsts)))]
 
     def read(i: int) -> tuple[int, Block, int]:
-        block, first = ring[i % len(ring)], firsts[i]
-        stop = min(first + rows, vectors.count)
-        vectors.read(first, stop, block)
-        return first, block, stop - first
+        block = vectors.block(firsts[i], ring[i % len(ring)])
+        return firsts[i], block, min(rows, vectors.count - firsts[i])
 
     with ThreadPoolExecutor(1, thread_name_prefix="prolip-read") as reader:
         ahead = deque(reader.submit(read, i) for i in range(min(2, len(firsts))))

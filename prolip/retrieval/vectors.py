@@ -1,16 +1,19 @@
 """The numbers of a collection by row: a block of consecutive rows, or some rows; file or memory."""
 
 import dataclasses
+import mmap
 import os
+import sys
 import weakref
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from prolip.data.records import DataError
 
 ALIGNMENT = 64  # Bytes; JAX uses a NumPy array in place on a CPU only from such an address on.
+POPULATE_READ = 22  # Linux, MADV_POPULATE_READ: read now what is mapped, and fail if it can't be.
 
 
 class Block(NamedTuple):
@@ -35,6 +38,9 @@ class Column(Protocol):
     def read(self, start: int, out: np.ndarray) -> None:
         """Fills `out` with the rows from `start` on; may run in any thread."""
 
+    def block(self, start: int, out: np.ndarray) -> np.ndarray:
+        """As many rows as `out` has: in `out`, or where they are if that costs no copy."""
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Copies of some rows."""
 
@@ -49,14 +55,17 @@ class ArrayColumn:
         """See `Column`."""
         out[:] = self._array[start : start + len(out)]
 
+    def block(self, start: int, out: np.ndarray) -> np.ndarray:
+        """See `Column`."""
+        return self._array[start : start + len(out)]
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         """See `Column`."""
         return self._array[rows]
 
 
 class FileColumn:
-    """A raw little-endian file. It is read and not mapped: a mapped file counts as memory of the
-    process, and one that another program cuts short kills the process where a read can say why.
+    """A raw little-endian file.
 
     It stays open, so that an index that is built anew does not end the searches of the old one.
     """
@@ -81,6 +90,27 @@ class FileColumn:
             if count == 0:
                 raise DataError(f"{self._path} is damaged: it ends at byte {position}")
             rest, position = rest[count:], position + count
+
+    def block(self, start: int, out: np.ndarray) -> np.ndarray:
+        """See `Column`. A block of the file is mapped, and unmapped when nobody holds it any more.
+
+        Reading takes 0.4 of the time of the product with a hundred queries, mapping 0.1. All pages
+        are asked for here: later, one that can't be read would kill the process.
+        """
+        if sys.platform != "linux" or out.size == 0:
+            self.read(start, out)
+            return out
+        first = start * self._row_bytes
+        before = first % mmap.ALLOCATIONGRANULARITY
+        try:
+            mapped = mmap.mmap(
+                self._file, before + out.nbytes, prot=mmap.PROT_READ, offset=first - before
+            )
+            mapped.madvise(POPULATE_READ)
+        except (OSError, ValueError):  # An old kernel, no such file system, or a file cut short.
+            self.read(start, out)
+            return out
+        return np.frombuffer(mapped, self.dtype, out.size, before).reshape(out.shape)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """See `Column`."""
@@ -119,12 +149,20 @@ class Vectors:
             room(self.mean), room(self.uncertainty), None if wanted is None else room(wanted)
         )
 
-    def read(self, start: int, stop: int, out: Block) -> None:
-        """Fills the first `stop - start` rows of a buffer."""
+    def block(self, start: int, buffer: Block) -> Block:
+        """As many rows as a buffer has, in it or elsewhere; the last ones fill a part of it."""
+        number = min(len(buffer.mean), self.count - start)
+
+        def rows(column: Column | None, out: np.ndarray | None) -> Any:
+            if column is None or out is None:
+                return None
+            if number == len(out):
+                return column.block(start, out)
+            column.read(start, out[:number])
+            return out
+
         columns = (self.mean, self.uncertainty, self.log_var)
-        for column, part in zip(columns, out, strict=True):
-            if column is not None and part is not None:
-                column.read(start, part[: stop - start])
+        return Block(*map(rows, columns, buffer))
 
     def take(self, rows: np.ndarray) -> Block:
         """Some rows, with all that is known of them."""

@@ -37,11 +37,20 @@ def with_ties(rng, count, dim=8, different=5):
     return Gaussian(few.mean[which], few.log_var[which])
 
 
-def vectors(gaussian, width=np.float32):
+class ReadColumn(ArrayColumn):
+    """Copies each block, as a file does that can't be mapped."""
+
+    def block(self, start, out):
+        """See `Column`."""
+        self.read(start, out)
+        return out
+
+
+def vectors(gaussian, width=np.float32, column=ArrayColumn):
     """In memory."""
     mean, log_var = (x.astype(width) for x in gaussian)
     uncertainty = np.exp(log_var.astype(np.float32)).sum(-1)
-    return Vectors(ArrayColumn(mean), ArrayColumn(uncertainty), ArrayColumn(log_var))
+    return Vectors(column(mean), column(uncertainty), column(log_var))
 
 
 def inclusion(a, b):

@@ -1,5 +1,6 @@
 """Exact search is brute force in float64, however it is cut into blocks and spread over devices."""
 
+import sys
 import time
 import tracemalloc
 
@@ -7,16 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gaussians import RANKINGS, brute_force, gaussians, inclusion, vectors, with_ties
+from gaussians import RANKINGS, ReadColumn, brute_force, gaussians, inclusion, vectors, with_ties
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prolip
+from prolip.data.records import DataError
 from prolip.gaussian import Gaussian
 from prolip.retrieval import search
 from prolip.retrieval.rankings import Ranking, bounds, csd_of_pairs, exact, inclusion_of_pairs
 from prolip.retrieval.search import exact_search
-from prolip.retrieval.vectors import ArrayColumn, Block, Vectors
+from prolip.retrieval.vectors import Block, FileColumn, Vectors
 
 ONE = jax.devices()[:1]
 NAMES = [f"{r.by} {r.direction} {'inside' if r.inside else ''}" for r in RANKINGS]
@@ -32,14 +34,16 @@ def same(best, expected):
 def test_search_is_brute_force_for_any_block_size(ranking):
     rng = np.random.default_rng(0)
     some, ties = gaussians(rng, 60), with_ties(rng, 37)
-    items = vectors(Gaussian(*(np.concatenate(x) for x in zip(ties, some, strict=True))))
+    both = Gaussian(*(np.concatenate(x) for x in zip(ties, some, strict=True)))
+    items, read = vectors(both), vectors(both, column=ReadColumn)
     queries = gaussians(rng, 6, level=-3.5)
     queries.mean[0], queries.log_var[0] = ties.mean[0], ties.log_var[0] + 1
     expected = brute_force(items, queries, 10, ranking)
     assert (expected[0] >= 0).any()
     for block_rows in (1, 33, 97, None):
-        best = exact_search(items, queries, 10, ranking, block_rows=block_rows, devices=ONE)
-        same(best, expected)
+        for form in (items, read):
+            best = exact_search(form, queries, 10, ranking, block_rows=block_rows, devices=ONE)
+            same(best, expected)
 
 
 @pytest.mark.parametrize("ranking", RANKINGS[:3], ids=NAMES[:3])
@@ -206,7 +210,7 @@ def test_a_buffer_is_kept_until_its_block_is_done():
     """As long as a caller may work on a block, no later block is read into its buffer."""
     rows, buffers = 4, 4
     mean = np.arange(80, dtype=np.float32).reshape(40, 2)
-    items = Vectors(ArrayColumn(mean), ArrayColumn(mean[:, 0]), None)
+    items = Vectors(ReadColumn(mean), ReadColumn(mean[:, 0]), None)
     held = []
     for i, (first, block, number) in enumerate(search._stream(items, rows, False, buffers)):
         held.append((first, block))
@@ -217,6 +221,31 @@ def test_a_buffer_is_kept_until_its_block_is_done():
     assert len({id(block.mean) for _, block in held}) == buffers
 
 
+@pytest.mark.parametrize("system", [sys.platform, "other"])
+def test_files_give_the_blocks_that_arrays_give(tmp_path, monkeypatch, system):
+    """Mapped at any place in a page, or read where the system has no way to map safely."""
+    monkeypatch.setattr("sys.platform", system)
+    array = np.random.default_rng(10).normal(size=(5000, 3)).astype(np.float32)
+    array.tofile(tmp_path / "mean")
+    column = FileColumn(tmp_path / "mean", array.dtype, array.shape)
+    for start, rows in ((0, 5000), (1, 4000), (4999, 1), (341, 0), (1365, 2)):
+        out = np.zeros((rows, 3), np.float32)
+        block = column.block(start, out)
+        np.testing.assert_array_equal(block, array[start : start + rows])
+        assert (block is out) == (system != "linux" or rows == 0)
+    np.testing.assert_array_equal(column.take(np.array([4999, 0])), array[[4999, 0]])
+
+
+def test_a_file_that_was_cut_short_is_an_error_not_a_signal(tmp_path):
+    array = np.ones((5000, 3), np.float32)
+    array.tofile(tmp_path / "mean")
+    column = FileColumn(tmp_path / "mean", array.dtype, array.shape)
+    with (tmp_path / "mean").open("rb+") as file:
+        file.truncate(30_001)
+    with pytest.raises(DataError, match="mean is damaged: it ends at byte 30001"):
+        column.block(2000, np.zeros((3000, 3), np.float32))
+
+
 def test_memory_does_not_grow_with_the_collection():
     class Made:
         """Rows that are made when they are read."""
@@ -224,8 +253,12 @@ def test_memory_does_not_grow_with_the_collection():
         def __init__(self, *shape):
             self.shape, self.dtype = shape, np.dtype(np.float32)
 
-        def read(self, start, out):
+        def block(self, start, out):
             out[:] = (start % 7) / 7
+            return out
+
+        def read(self, start, out):
+            out[:] = 0
 
     peaks = []
     for count in (20_000, 20_000, 80_000):  # The first one also compiles.
