@@ -1,16 +1,25 @@
 """Eight CPU devices, no silent broadcasting, one seed."""
 
 import os
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-FLAGS = (
-    # Tests compile much and run little: the program is the same, its machine code not optimised.
-    "--xla_backend_optimization_level=0",
-    # Eight devices on a busy core or two: a collective that waits is slow, not stuck.
-    "--xla_cpu_collective_call_terminate_timeout_seconds=600",
-    "--xla_cpu_collective_call_warn_stuck_timeout_seconds=300",
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        # Tests compile much and run little: the program is the same, its machine code is not
+        # optimised.
+        "--xla_backend_optimization_level=0",
+        # Eight devices on a busy core or two: a collective that waits is slow, not stuck.
+        "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+        "--xla_cpu_collective_call_warn_stuck_timeout_seconds=300",
+    )
 )
-os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *FLAGS))
+# Many tests compile the same programs, in processes of their own too.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "xla"),
+)
 
 import jax
 import pytest

@@ -20,8 +20,10 @@ VERBS = {
     "serve": "a local page that searches a collection",
     "convert": "a checkpoint to the Hub's layout, or from it",
     "prepare": "make or check the data set of a configuration",
-    "describe": "print parameters and FLOPs of a configuration or of all named sizes",
+    "describe": "print parameters, FLOPs and layout of a configuration, or all named sizes",
+    "compile": "compile the train step for a TPU or GPU topology that is not here",
 }
+COMPILES = ("train", "eval", "embed", "search", "serve")
 USER_ERROR = 1
 TRY_AGAIN = 75
 DESCRIPTION = "Probabilistic image-text pre-training in JAX."
@@ -57,12 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     # Imported late: `prolip --help` needs none of them.
     from prolip.checkpoint.errors import CheckpointError, LeaseHeld
+    from prolip.cli import compilation
     from prolip.config import ConfigError
     from prolip.data.records import DataError
     from prolip.interop.errors import SourceError
     from prolip.train.non_finite import NonFiniteError
 
     try:
+        if args.verb in COMPILES:
+            compilation.keep()
         return args.run(args)
     except LeaseHeld as error:
         print(f"prolip {args.verb}: {error}", file=sys.stderr)
