@@ -257,8 +257,8 @@ def load(source: str | Path, step: int | None = None, *, dtype: DType | None = N
       SourceError: a directory or Hub id that can't be read; the message says what is wrong with it.
     """
     path = Path(source).expanduser()
-    hub.refuse_pickles(path if path.is_file() or not path.is_dir() else Path())
     if path.is_file():
+        hub.refuse_pickles(path)
         raise SourceError(f"{path} is a file; give the directory that it is in")
     if hub.is_hub_layout(path):
         published = hub.read(path, fetch=hub_download.cached)

@@ -283,6 +283,13 @@ def test_pickles_are_never_opened(name, directory, capsys):
     assert "pt_to_safetensors" in capsys.readouterr().err
 
 
+def test_a_pickle_elsewhere_stops_no_load(tmp_path, monkeypatch):
+    """Such as one in the folder that a program is started in."""
+    (tmp_path / "other.pt").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert prolip.load(FIXTURES / "tiny").config.embed_dim == 32
+
+
 def test_offline_machines_are_told_what_to_place(monkeypatch, tmp_path):
     def offline(*args, **kwargs):
         raise ConnectionError("network is unreachable")
