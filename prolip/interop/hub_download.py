@@ -1,5 +1,6 @@
 """Fetches a published checkpoint through huggingface_hub, into its cache."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def download(source: str) -> Path:
       SourceError: they can't be fetched; names what to place where.
     """
     repository, _, revision = source.partition("@")
+    # Each of its tries without a network is a warning, and the error below says it all.
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         config = _file(repository, hub.CONFIG, revision)
         try:
@@ -47,6 +52,8 @@ def download(source: str) -> Path:
             f"{hub.WEIGHTS} of {repository}, and for texts its tokenizer.json and "
             "tokenizer_config.json, into a directory, and load that directory."
         ) from error
+    finally:
+        logger.setLevel(level)
     return config.parent
 
 

@@ -171,8 +171,9 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     if not path.is_file():
         unfinished = directory.is_dir() and any(directory.glob("part-*.parquet"))
-        reason = "is unfinished: run the same `prolip embed` again" if unfinished else "has none"
-        raise DataError(f"{directory} {reason} ({MANIFEST} is not there)")
+        again = "an unfinished collection: run the same `prolip embed` again"
+        what = again if unfinished else "no collection of `prolip embed`"
+        raise DataError(f"{directory} is {what} (it has no {MANIFEST})")
     try:
         values = json.loads(path.read_text(encoding="utf8"))
         if values.get("format") != FORMAT:

@@ -97,7 +97,7 @@ def test_an_unfinished_collection_says_so(tmp_path):
     (tmp_path / embeddings.MANIFEST).unlink()
     with pytest.raises(DataError, match="unfinished"):
         embeddings.read_manifest(tmp_path)
-    with pytest.raises(DataError, match="has none"):
+    with pytest.raises(DataError, match="no collection"):
         embeddings.read_manifest(tmp_path / "nothing")
 
 

@@ -237,7 +237,7 @@ def test_no_index_and_no_collection_say_what_to_do(directory, tmp_path):
     shutil.rmtree(directory / "index")
     with pytest.raises(DataError, match="no index yet: run `prolip index"):
         Index.open(directory)
-    with pytest.raises(DataError, match="has none"):
+    with pytest.raises(DataError, match="no collection"):
         Index.open(tmp_path / "nothing")
     (directory / embeddings.MANIFEST).unlink()
     with pytest.raises(DataError, match="unfinished"):
