@@ -166,6 +166,21 @@ def test_inference_image_is_square_whatever_the_shape(width, height, size):
     assert image.shape == (size, size, 3) and (image == [7, 8, 9]).all()
 
 
+@pytest.mark.parametrize("size", [(20_000_000, 2), (1, 30_000_000)])
+def test_long_pictures_need_no_memory_of_the_square_of_their_length(size):
+    """Resized as a whole, these would have 10^11 pixels and more."""
+    image = inference_image(Image.new("L", size, 130), 32)
+    assert image.shape == (32, 32, 3)
+    assert (image == 130).all()
+
+
+def test_long_pictures_are_cut_in_the_middle():
+    pixels = np.zeros((4, 4 * 65, 3), np.uint8)
+    pixels[:, 4 * 32 : 4 * 33] = 255
+    image = inference_image(Image.fromarray(pixels), 32)
+    assert image[:, 4:-4].min() > 240
+
+
 def test_preprocessing_survives_json():
     preprocessing = Preprocessing(32, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "released")
     again = Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict())))
