@@ -145,7 +145,9 @@ class Model:
 
         return self._batched(self._pixels, load, len(images), batch_size)
 
-    def encode_text(self, texts: Sequence[str] | np.ndarray, batch_size: int = 256) -> Gaussian:
+    def encode_text(
+        self, texts: Sequence[str] | np.ndarray | jax.Array, batch_size: int = 256
+    ) -> Gaussian:
         """Embeds texts.
 
         Args:
@@ -161,7 +163,10 @@ class Model:
         """
         if isinstance(texts, str):
             raise ValueError("encode_text takes a list of strings: write [text]")
-        ids = texts if isinstance(texts, np.ndarray) else self.tokenizer(list(texts))
+        if isinstance(texts, np.ndarray | jax.Array):
+            ids = np.asarray(texts)
+        else:
+            ids = self.tokenizer(list(texts))
         length = self.config.text.length
         if ids.ndim != 2 or ids.shape[1] > length or not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(
@@ -193,10 +198,12 @@ class Model:
     def _batched(
         self, f: Callable, load: Callable[[slice], np.ndarray], num: int, batch_size: int
     ) -> Gaussian:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if num == 0:
             empty = jnp.zeros((0, self.config.embed_dim))
             return Gaussian(empty, empty)
-        size = min(batch_size, num) if num <= batch_size else batch_size
+        size = min(batch_size, num)
         parts = [self._run(f, load(slice(i, i + size)), size) for i in range(0, num, size)]
         return Gaussian(*(jnp.asarray(np.concatenate(x)) for x in zip(*parts, strict=True)))
 

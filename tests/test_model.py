@@ -106,6 +106,19 @@ def test_strings_and_ids_give_the_same_embedding(model):
             model.encode_text(ids)
 
 
+def test_ids_may_be_of_jax(model):
+    ids = model.tokenizer(["red circle"])
+    assert np.array_equal(
+        model.encode_text(jax.numpy.asarray(ids)).mean, model.encode_text(ids).mean
+    )
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_that_holds_nothing_is_refused(batch_size, model):
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        model.encode_text(["red circle"], batch_size=batch_size)
+
+
 def test_one_image_is_no_list_of_images(model, tmp_path):
     (array,) = pictures([(16, 16)])
     for one in (array, Image.fromarray(array), "cat.png", tmp_path / "cat.png"):
