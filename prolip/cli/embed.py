@@ -2,6 +2,8 @@
 
 import argparse
 
+from prolip.cli import processes
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -73,6 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="embed the I-th of N shares, from 0, while other processes or machines that see\n"
         "DIR embed the others; default: what JAX says of its processes",
     )
+    processes.arguments(parser, watchdog_seconds=None)
 
 
 def run(args: argparse.Namespace) -> int:

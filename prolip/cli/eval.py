@@ -2,6 +2,8 @@
 
 import argparse
 
+from prolip.cli import processes
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -11,6 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--watch", action="store_true", help="go on until the trainer says that it is done"
     )
     parser.add_argument("--poll-seconds", type=float, default=5.0, metavar="S")
+    processes.arguments(parser, watchdog_seconds=3600.0)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,10 +23,12 @@ def run(args: argparse.Namespace) -> int:
     from prolip.evals.run import evaluate_workdir
     from prolip.workdir import Workdir
 
-    outcome = evaluate_workdir(
-        Workdir(Path(args.workdir)),
-        step=args.step,
-        watch=args.watch,
-        poll_seconds=args.poll_seconds,
-    )
-    return outcome.exit_code
+    workdir = Workdir(Path(args.workdir))
+    with processes.watched(args, workdir.dumps) as watchdog:
+        return evaluate_workdir(
+            workdir,
+            step=args.step,
+            watch=args.watch,
+            poll_seconds=args.poll_seconds,
+            signs=watchdog,
+        ).exit_code

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 
 from prolip import __version__
@@ -19,11 +20,13 @@ VERBS = {
     "search": "find the items of a collection that a caption or an image is nearest to",
     "serve": "a local page that searches a collection",
     "convert": "a checkpoint to the Hub's layout, or from it",
+    "launch": "start several processes of another verb on this machine",
     "prepare": "make or check the data set of a configuration",
     "describe": "print parameters, FLOPs and layout of a configuration, or all named sizes",
     "compile": "compile the train step for a TPU or GPU topology that is not here",
 }
 COMPILES = ("train", "eval", "embed", "search", "serve")
+TOGETHER = ("train", "eval", "embed")  # May be one process of several.
 USER_ERROR = 1
 TRY_AGAIN = 75
 DESCRIPTION = "Probabilistic image-text pre-training in JAX."
@@ -34,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: something that the message says how to mend. 3: a step was not finite.
     75: stopped by a signal and saved, or another process is letting go of the workdir: start again
-    to go on. 130: Ctrl-C, saved.
+    to go on. 76: a watchdog saw no progress; 77: another process of the run is gone; start all
+    again. 130: Ctrl-C, saved.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="prolip", description=DESCRIPTION)
@@ -49,37 +53,68 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"prolip.cli.{verb}")
             module.arguments(sub)
             sub.set_defaults(run=module.run)
-    args, rest = parser.parse_known_args(argv)
+    # What follows `--` is a command line of its own, for `launch`.
+    end = argv.index("--") if "--" in argv else len(argv)
+    args, rest = parser.parse_known_args(argv[:end])
+    rest += argv[end:] if args.verb != "launch" else []
     if rest and getattr(args, "overrides", None) is None:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    args.overrides = rest
+    args.overrides, args.command = rest, argv[end + 1 :]
     return _run(args)
 
 
 def _run(args: argparse.Namespace) -> int:
     # Imported late: `prolip --help` needs none of them.
-    from prolip.checkpoint.errors import CheckpointError, LeaseHeld
+    from prolip import distributed
     from prolip.cli import compilation
+
+    try:
+        if args.verb in COMPILES:
+            compilation.keep()
+        if args.verb in TOGETHER:
+            from prolip.cli import processes
+
+            processes.join(args)
+        code = args.run(args)
+        if distributed.joined():
+            distributed.leave()
+        return code
+    except BaseException as error:
+        code = _tell(args.verb, error)
+        if distributed.joined():
+            # Others may be in a collective that this process will not come to.
+            if code is None:
+                traceback.print_exc()
+            distributed.abandon(USER_ERROR if code is None else code)
+        if code is None:
+            raise
+        return code
+
+
+def _tell(verb: str, error: BaseException) -> int | None:
+    """Prints what an error has to say and gives its exit code; None for one of the program."""
+    from prolip import distributed
+    from prolip.checkpoint.errors import CheckpointError, LeaseHeld
     from prolip.config import ConfigError
     from prolip.data.records import DataError
     from prolip.interop.errors import SourceError
     from prolip.train.non_finite import NonFiniteError
 
-    try:
-        if args.verb in COMPILES:
-            compilation.keep()
-        return args.run(args)
-    except LeaseHeld as error:
-        print(f"prolip {args.verb}: {error}", file=sys.stderr)
-        return TRY_AGAIN if error.passes else USER_ERROR
-    except (ConfigError, DataError, CheckpointError, SourceError, OSError) as error:
-        print(f"prolip {args.verb}: {error}", file=sys.stderr)
-        return USER_ERROR
-    except NonFiniteError as error:
-        print(f"prolip {args.verb}: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
+    lost = distributed.peer_lost(error)
+    if isinstance(error, KeyboardInterrupt):
         return 130
+    if lost is not None:
+        code, error = distributed.PEER_LOST, lost
+    elif isinstance(error, LeaseHeld):
+        code = TRY_AGAIN if error.passes else USER_ERROR
+    elif isinstance(error, ConfigError | DataError | CheckpointError | SourceError | OSError):
+        code = USER_ERROR
+    elif isinstance(error, NonFiniteError):
+        code = 3
+    else:
+        return None
+    print(f"prolip {verb}: {error}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

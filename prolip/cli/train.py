@@ -3,8 +3,9 @@
 import argparse
 import functools
 import signal
+from pathlib import Path
 
-from prolip.cli import configuration
+from prolip.cli import configuration, processes
 
 STOPPED = 75
 INTERRUPTED = 130
@@ -13,6 +14,7 @@ INTERRUPTED = 130
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     configuration.arguments(parser)
+    processes.arguments(parser, watchdog_seconds=600.0)
     parser.add_argument("--workdir", required=True, help="where everything of the run is kept")
     parser.add_argument(
         "--allow-config-change",
@@ -24,19 +26,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains; 75 if a signal stopped it after a save, 130 if that was Ctrl-C."""
     config = configuration.load(args.config, args.overrides)
+    import jax
+
     from prolip.evals import ledger
     from prolip.train.loop import train
+    from prolip.workdir import Workdir
 
-    outcome = train(
-        config,
-        args.workdir,
-        allow_changes=args.allow_config_change,
-        evaluations=functools.partial(ledger.evaluations, args.workdir, config.eval.evaluators),
-    )
-    if outcome.stopped_by is not None:
-        print(
-            f"stopped by signal {outcome.stopped_by}, saved at step {outcome.step}; "
-            "the same command goes on from there"
+    with processes.watched(args, Workdir(Path(args.workdir)).dumps) as watchdog:
+        outcome = train(
+            config,
+            args.workdir,
+            allow_changes=args.allow_config_change,
+            evaluations=functools.partial(ledger.evaluations, args.workdir, config.eval.evaluators),
+            alive=watchdog.alive,
         )
+    if outcome.stopped_by is not None:
+        if jax.process_index() == 0:
+            print(
+                f"stopped by signal {outcome.stopped_by}, saved at step {outcome.step}; "
+                "the same command goes on from there"
+            )
         return INTERRUPTED if outcome.stopped_by == signal.SIGINT else STOPPED
     return 0

@@ -39,9 +39,15 @@ class EvalSet:
         """Texts of some captions."""
         return {self.captions[c].text for c in captions}
 
-    def images(self, batch: int) -> Iterator[np.ndarray]:
-        """UInt8[at most batch, size, size, 3] in order; the last one may be smaller."""
-        for start in range(0, self.num_images, batch):
+    def images(self, batch: int, part: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
+        """UInt8[at most batch, size, size, 3] in order; the last one may be smaller.
+
+        Args:
+          batch: Images of a batch.
+          part: (i, n) for batches i, i + n, i + 2n ... alone: what one of n processes reads.
+        """
+        index, count = part
+        for start in range(index * batch, self.num_images, count * batch):
             items = [self._items[int(number)] for number in self.records[start : start + batch]]
             yield np.stack([inference_image(i.image, self._size, self._form) for i in items])
 

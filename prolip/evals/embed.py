@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+import jax
 import numpy as np
 
 from prolip.config import EvalConfig
 from prolip.evals.context import Context, host_gaussian
 from prolip.evals.metrics import blocks
+from prolip.evals.together import gather_batches
 from prolip.gaussian import Gaussian
 
 
@@ -46,8 +48,8 @@ class Split(Protocol):
     def labels(self) -> Mapping[str, Sequence[str]]:
         """For each label feature one class name an image; "" where there is none."""
 
-    def images(self, batch: int) -> Iterator[np.ndarray]:
-        """Batches of uint8 [at most batch, height, width, 3]."""
+    def images(self, batch: int, part: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
+        """Batches of uint8 [at most batch, height, width, 3]; each nth from the ith by `part`."""
 
 
 def embed(
@@ -57,6 +59,8 @@ def embed(
     config: EvalConfig,
 ) -> Context:
     """What the evaluators get: all images and captions of a split as Gaussians.
+
+    Of several processes, which all call this, each embeds its batches of the images.
 
     Raises:
       ValueError: an embedding is not a number; the first such item is named.
@@ -68,7 +72,7 @@ def embed(
         batches = (encoder.text(tokenize(list(texts[block]))) for block in rows)
         return _checked(_joined(batches), "text")
 
-    images = _joined(encoder.image(batch) for batch in split.images(config.batch))
+    images = _all_images(split, encoder, config.batch)
     return Context(
         images=_checked(images, "image"),
         texts=encode_text(captions),
@@ -79,6 +83,15 @@ def embed(
         encode_text=encode_text,
         config=config,
     )
+
+
+def _all_images(split: Split, encoder: Encoder, batch: int) -> Gaussian:
+    count = jax.process_count()
+    if count == 1:
+        return _joined(encoder.image(images) for images in split.images(batch))
+    # Whole batches, so that each is computed as in one process.
+    mine = split.images(batch, (jax.process_index(), count))
+    return gather_batches(lambda: [encoder.image(images) for images in mine], batch)
 
 
 def _joined(parts: Iterable[Gaussian]) -> Gaussian:

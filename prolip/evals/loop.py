@@ -33,13 +33,14 @@ class Outcome:
     failed: dict[str, str] = dataclasses.field(default_factory=dict)  # "step/evaluator" -> error.
     damaged: dict[int, str] = dataclasses.field(default_factory=dict)  # Step -> what is wrong.
     stopped: bool = False  # By SIGTERM.
+    code: int = 0  # Of process 0, in the others.
 
     @property
     def exit_code(self) -> int:
         """0 if all is well, 75 after SIGTERM, 1 if something failed or a step is damaged."""
         if self.stopped:
             return STOPPED
-        return 1 if self.failed or self.damaged else 0
+        return 1 if self.failed or self.damaged else self.code
 
 
 def evaluate_steps(
@@ -53,6 +54,7 @@ def evaluate_steps(
     watch: bool = False,
     poll_seconds: float = 5.0,
     say: Callable[[str], Any] = print,
+    polled: Callable[[], Any] = lambda: None,
 ) -> Outcome:
     """Evaluates what is there and has not been evaluated, oldest step first.
 
@@ -71,6 +73,7 @@ def evaluate_steps(
         `step` is not watched for.
       poll_seconds: between looks for new steps.
       say: gets a sentence for each event.
+      polled: called whenever there was nothing to do.
 
     Raises:
       CheckpointError: `step` does not exist.
@@ -87,6 +90,7 @@ def evaluate_steps(
                 if not progress:
                     if done and not run.waiting:
                         break
+                    polled()
                     terminated.wait(poll_seconds)
                 run.waiting = False
             run.outcome.stopped = terminated.is_set()
@@ -124,7 +128,7 @@ class _Run:
             return False
         try:
             with (
-                self.store.read_lease(step) as identity,
+                self.store.read_lease(step, alone=True) as identity,
                 self.ledger.claim(step, manifest),
             ):
                 if identity != manifest:

@@ -4,12 +4,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
+from prolip import distributed
 from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.config import ConfigError, TrainConfig
 from prolip.data.evaluation import eval_set
+from prolip.evals.context import EvalResult
 from prolip.evals.evaluators import evaluation_id, evaluator, step_evaluation
-from prolip.evals.loop import Outcome, evaluate_steps
+from prolip.evals.loop import STOPPED, Evaluate, Outcome, evaluate_steps
+from prolip.evals.together import Leader, follow
 from prolip.model import load_step
+from prolip.watchdog import Signs, unwatched
 from prolip.workdir import Workdir
 
 
@@ -20,15 +26,28 @@ def evaluate_workdir(
     watch: bool = False,
     poll_seconds: float = 5.0,
     say: Callable[[str], Any] = print,
+    signs: Signs | None = None,
 ) -> Outcome:
     """Evaluates the step, or all that have not been, or all that a trainer goes on to write.
+
+    Of several processes each embeds a part of the images; process 0 alone decides what is
+    evaluated, does the rest and writes the ledger.
+
+    Args:
+      workdir: of the run.
+      step: the only one to evaluate.
+      watch: goes on until the trainer says that it is done.
+      poll_seconds: between looks for new steps.
+      say: gets a sentence for each event.
+      signs: of life, for a watchdog.
 
     Raises:
       ConfigError: no run there (when it isn't watched), or an evaluator that doesn't exist.
       CheckpointError: there is nothing to evaluate.
       DataError: the data set is not there.
     """
-    config = _await_config(workdir, watch, poll_seconds, say)
+    say = say if jax.process_index() == 0 else lambda _: None
+    config = _await_config(workdir, watch, poll_seconds, say, signs)
     for name in config.eval.evaluators:
         try:
             evaluator(name)
@@ -47,7 +66,17 @@ def evaluate_workdir(
             model = load_step(store, step)
             return model, model.tokenizer
 
-        return evaluate_steps(
+        evaluate = watched(step_evaluation(load, split, config.eval), signs)
+        if jax.process_index():
+            return Outcome(code=follow(evaluate, signs.idle if signs else unwatched))
+        leader = Leader(evaluate)
+
+        def polled() -> None:
+            if signs:
+                signs.alive("the look for new steps")
+            leader.idle()
+
+        outcome = evaluate_steps(
             workdir.path,
             store=store,
             evaluators=config.eval.evaluators,
@@ -60,19 +89,49 @@ def evaluate_workdir(
                     "cleaning": config.data.tokenizer.cleaning,
                 },
             ),
-            evaluate=step_evaluation(load, split, config.eval),
+            evaluate=leader.evaluate,
             step=step,
             watch=watch,
             poll_seconds=poll_seconds,
             say=say,
+            polled=polled,
         )
+        if outcome.stopped and distributed.joined():
+            # The others are told by a signal too, or by the end of this process.
+            distributed.abandon(STOPPED)
+        leader.end(outcome.exit_code)
+        return outcome
+
+
+def watched(evaluate: Evaluate, signs: Signs | None) -> Evaluate:
+    """The same with signs of life before each of its parts."""
+    if signs is None:
+        return evaluate
+
+    def embed(step: int) -> Callable[[str], EvalResult]:
+        signs.alive(f"embedding with step {step}")
+        run = evaluate(step)
+
+        def evaluator(name: str) -> EvalResult:
+            signs.alive(f"the evaluator {name} of step {step}")
+            return run(name)
+
+        return evaluator
+
+    return embed
 
 
 def _await_config(
-    workdir: Workdir, watch: bool, poll_seconds: float, say: Callable[[str], Any]
+    workdir: Workdir,
+    watch: bool,
+    poll_seconds: float,
+    say: Callable[[str], Any],
+    signs: Signs | None,
 ) -> TrainConfig:
     if watch and not workdir.config.exists():
         say(f"waiting for a run in {workdir.path}")
         while not workdir.config.exists():
+            if signs:
+                signs.alive("the look for a run")
             time.sleep(poll_seconds)
     return workdir.read_config()

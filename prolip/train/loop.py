@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,8 +10,9 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from prolip import sharding
+from prolip import distributed, sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
+from prolip.checkpoint.agreement import agree
 from prolip.checkpoint.writer import Evaluations
 from prolip.config import TrainConfig, to_dict
 from prolip.data.pipeline import TrainPipeline
@@ -27,6 +29,7 @@ from prolip.train.progress import ProgressLine, Rates, Speedometer
 from prolip.train.resume import check_config, check_fingerprint
 from prolip.train.state import TrainState, to_items
 from prolip.train.step import check
+from prolip.watchdog import Alive, unwatched
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
 
 
@@ -52,8 +55,11 @@ def train(
     allow_changes: bool = False,
     evaluations: Evaluations | None = None,
     console: Console | None = None,
+    alive: Alive = unwatched,
 ) -> Outcome:
     """Trains to `config.total_steps` in the workdir at `path`, going on from what is there.
+
+    Every process of a run calls this with the same arguments; all see the files at `path`.
 
     Args:
       config: the whole experiment.
@@ -61,14 +67,17 @@ def train(
       allow_changes: goes on with a configuration or data other than the run began with.
       evaluations: gives metrics by manifest hash for `config.checkpoint`'s rules; evaluation is
         another process, which the trainer knows by its files only.
-      console: where to print.
+      console: where process 0 prints; the others are silent.
+      alive: gets signs of life for a watchdog.
 
     Raises:
       ConfigError: something about the configuration, the workdir or the machine doesn't fit.
       CheckpointError: no good checkpoint among those that are there, or one can't be written.
       NonFiniteError: by the policy of the configuration.
+      PeerLostError: another process is gone before the first step. Later the process itself ends,
+        with a sentence and code 77: closing what is open would wait for the other.
     """
-    console = console or Console()
+    console = Console(quiet=True) if jax.process_index() else console or Console()
     mesh = sharding.make_mesh(config.mesh)
     check(config, mesh)
     two_tower.check(config.model)
@@ -88,7 +97,7 @@ def train(
         ),
     )
     with store, jax.set_mesh(mesh):
-        return _run(config, workdir, store, mesh, allow_changes, console)
+        return _run(config, workdir, store, mesh, allow_changes, console, alive)
 
 
 def _run(
@@ -98,9 +107,13 @@ def _run(
     mesh: jax.sharding.Mesh,
     allow_changes: bool,
     console: Console,
+    alive: Alive,
 ) -> Outcome:
     notice = StopNotice()
     try:
+        if jax.process_index() == 0:
+            prepare(config.data)
+        agree(0)  # The others find it made, where they see the same files.
         prepare(config.data)
         restored = store.latest()
         start = Start(config, store, restored)
@@ -126,9 +139,16 @@ def _run(
             write_done(workdir, first)
             return Outcome(first, None)
         workdir.done.unlink(missing_ok=True)
-        loop = _Loop(config, workdir, store, tokenizer, pipeline, first, console)
+        loop = _Loop(config, workdir, store, tokenizer, pipeline, first, console, alive)
         try:
             return loop.run(state, train_step, mesh, notice)
+        except Exception as error:
+            lost = distributed.peer_lost(error)
+            if lost is None:
+                raise
+            # Closing would wait for a save that waits for the process that is gone.
+            print(f"prolip train: {lost}", file=sys.stderr)
+            distributed.abandon(distributed.PEER_LOST)
         finally:
             loop.close()
     finally:
@@ -153,9 +173,10 @@ class _Loop:
         pipeline: TrainPipeline,
         first: int,
         console: Console,
+        alive: Alive,
     ):
         self._config, self._workdir, self._store = config, workdir, store
-        self._pipeline = pipeline
+        self._pipeline, self._alive = pipeline, alive
         self._assets = assets(config, tokenizer)
         self._log = Log(config.logging, workdir, first, to_dict(config))
         self._guard = Guard(config.non_finite, config.max_skipped, workdir)
@@ -169,9 +190,11 @@ class _Loop:
         config, first = self._config, int(state.step)
         batches = self._pipeline.batches(first)
         for step in range(first + 1, config.total_steps + 1):
+            self._alive(f"waiting for the batch of step {step}")
             asked = time.monotonic()
             rows = next(batches)
             wait = time.monotonic() - asked
+            self._alive(f"step {step}")
             state, metrics = train_step(state, sharding.to_global(mesh, rows))
             # One step late, so that the device never waits for the host to read its numbers.
             self._settle()
@@ -184,6 +207,7 @@ class _Loop:
             if stop:
                 break
         _close(batches)
+        self._alive("the end of the last save")
         self._store.wait()
         if step == config.total_steps:
             write_done(self._workdir, step)
@@ -228,6 +252,7 @@ class _Loop:
         # A step that the guard would stop at must not be saved as done.
         self._settle()
         step = int(state.step)
+        self._alive(f"saving step {step}")
         meta = {
             "step": step,
             "samples": step * self._config.global_batch,
@@ -237,6 +262,7 @@ class _Loop:
         }
         # The record of a step is on the disk before its checkpoint exists.
         self._store.save(step, to_items(state), meta, self._assets, self._log.flush)
+        self._alive(f"step {step} being saved")
         self._speed.pause()
 
 

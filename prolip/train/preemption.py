@@ -1,5 +1,6 @@
 """Notices that the machine is about to go, or that a person has had enough."""
 
+import os
 import signal
 from types import FrameType
 
@@ -9,13 +10,15 @@ import jax
 class StopNotice:
     """Remembers SIGTERM and Ctrl-C until the loop has finished its step; a second one kills.
 
-    With several processes the signal is left to `jax.distributed`, whose service tells all of them
-    to stop at the same step when one has received SIGTERM.
+    With several processes SIGTERM is left to `jax.distributed`, whose service tells all of them to
+    stop at the same step when one has received it; Ctrl-C becomes a SIGTERM.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        mine = () if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
+        several = jax.process_count() > 1
+        mine = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
+        self._several = several
         self._previous = {s: signal.signal(s, self._notice) for s in mine}
 
     def reached(self, step: int) -> bool:
@@ -33,5 +36,8 @@ class StopNotice:
             signal.signal(number, handler)
 
     def _notice(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
         signal.signal(number, signal.SIG_DFL)
+        if self._several:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self.signal = number
