@@ -62,7 +62,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     """Mesh with Explicit axes `data`, `fsdp` and `tensor` over all devices.
 
     Raises:
-      ConfigError: the sizes don't multiply to the number of devices.
+      ConfigError: the sizes don't multiply to the number of devices, or don't fit the slices.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [config.data, config.fsdp, config.tensor]
@@ -78,7 +78,44 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"config.mesh: {'x'.join(map(str, sizes))} (data x fsdp x tensor) does not cover "
             f"{len(devices)} devices; set one size to -1 to take what is left"
         )
-    return jax.make_mesh(tuple(sizes), AXES, devices=devices)
+    return _arrange(tuple(sizes), devices)
+
+
+def _arrange(sizes: tuple[int, ...], devices: Sequence[jax.Device]) -> Mesh:
+    """Devices in the order that the network likes, if each process then feeds adjacent rows.
+
+    Else process after process, slice after slice: `data` is the outermost axis, so that what the
+    layers exchange stays in a slice, and neighbours of a process are its neighbours in the torus.
+    """
+    slices = len({_slice(device) for device in devices})
+    if slices == 1:
+        with contextlib.suppress(NotImplementedError):  # Sizes that don't follow the torus.
+            mesh = jax.make_mesh(sizes, AXES, devices=devices)
+            if _rows_are_adjacent(mesh):
+                return mesh
+    # Nodes of GPUs count as slices too; there, sharding over a few of them is a choice.
+    if sizes[0] % slices and devices[0].platform == "tpu":
+        raise ConfigError(
+            f"config.mesh.data: {sizes[0]} is not a multiple of the {slices} slices; the axes fsdp "
+            "and tensor exchange within every layer, which the network between slices is too slow "
+            "for"
+        )
+    order = sorted(devices, key=lambda d: (_slice(d), d.process_index, d.id))
+    grid = np.array(order, dtype=object).reshape(sizes)
+    return Mesh(grid, AXES, axis_types=(AxisType.Explicit,) * len(AXES))
+
+
+def _slice(device: jax.Device) -> int:
+    return getattr(device, "slice_index", 0) or 0
+
+
+def _rows_are_adjacent(mesh: Mesh) -> bool:
+    """Whether the rows of the batch that a process feeds are one range, for every process."""
+    rows: dict[int, set[int]] = {}
+    for row, holders in enumerate(mesh.devices.reshape(batch_shards(mesh), -1)):
+        for device in holders:
+            rows.setdefault(device.process_index, set()).add(row)
+    return all(max(r) - min(r) + 1 == len(r) for r in rows.values())
 
 
 def some_mesh() -> contextlib.AbstractContextManager[Any]:

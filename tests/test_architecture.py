@@ -30,6 +30,7 @@ LEVELS = {
     "prolip.evals": 2,
     "prolip.interop": 2,
     "prolip.model": 2,
+    "prolip.compile": 3,
     "prolip.convert": 3,
     "prolip.demo": 3,
     "prolip.train": 2,

@@ -126,7 +126,8 @@ def _statistics(embeddings: Embeddings, sums: dict[str, jax.Array] | None) -> di
     # The sum over all pairs is the product of the sums.
     every = jnp.vdot(*(jnp.sum(g.mean, 0, dtype=jnp.float32) for g in (image, text)))
     num = len(image.mean)
-    others = jnp.maximum(num * num - matches, 1)
+    # As a float: the square of 65,536 is no int32.
+    others = jnp.maximum(float(num) ** 2 - matches, 1)
     return statistics | {
         "similarity/positive": product / matches,
         "similarity/negative": (every - product) / others,

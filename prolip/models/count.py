@@ -37,11 +37,18 @@ def train_flops_per_pair(config: ModelConfig) -> int:
     return 3 * count(config)["total"].forward_flops
 
 
-def _image_flops(config: ModelConfig) -> int:
+def masked_view_flops(config: ModelConfig, image_keep: float) -> int:
+    """Forward FLOPs of a masked view of a pair: fewer patches in the blocks, the whole text."""
+    num_kept = int(image_keep * (config.image.image_size // config.image.patch) ** 2)
+    return _image_flops(config, num_kept) + _text_flops(config)
+
+
+def _image_flops(config: ModelConfig, num_kept: int | None = None) -> int:
     tower = config.image
     num_patches = (tower.image_size // tower.patch) ** 2
     embed = 2 * num_patches * tower.patch**2 * 3 * tower.width
-    return embed + _blocks(tower, num_patches + _extra(config)) + _heads(config, tower.width)
+    length = (num_patches if num_kept is None else num_kept) + _extra(config)
+    return embed + _blocks(tower, length) + _heads(config, tower.width)
 
 
 def _text_flops(config: ModelConfig) -> int:

@@ -1,0 +1,34 @@
+"""Floating-point operations of one step that the method asks for, whatever the program does."""
+
+from typing import NamedTuple
+
+from prolip.config import TrainConfig
+from prolip.models import count
+
+
+class StepFlops(NamedTuple):
+    """Of all devices together; 2 for a multiply-add. Recomputation is not counted."""
+
+    pairs: int  # Forward and backward of both towers.
+    masked_views: int  # Of the pairs that get masked views.
+    loss: int  # Products over all pairs of the global batch.
+
+    @property
+    def total(self) -> int:
+        """What MFU is measured by."""
+        return self.pairs + self.masked_views + self.loss
+
+
+def step_flops(config: TrainConfig) -> StepFlops:
+    """Three times forward for each view, and three products (the softmax loss: four) of pairs."""
+    goal, batch = config.objective, config.global_batch
+    masked = 0
+    if goal.inclusion_masked:
+        rows = batch // goal.mask_every
+        masked = 3 * rows * count.masked_view_flops(config.model, goal.mask_image_keep)
+    products = 3 * bool(goal.ppcl) + 3 * bool(goal.siglip) + 4 * bool(goal.clip)
+    return StepFlops(
+        batch * count.train_flops_per_pair(config.model),
+        masked,
+        products * 2 * batch**2 * config.model.embed_dim,
+    )
