@@ -69,4 +69,5 @@ def hits(vectors: Vectors, items: Items, queries: Gaussian, best: Best) -> list[
 def _inclusion(queries: Gaussian, block: Block) -> np.ndarray:
     if block.log_var is None:
         return np.full(len(block.mean), np.nan)
-    return inclusion_of_pairs(queries, block)
+    with np.errstate(invalid="ignore"):  # Not known for a query that is a point.
+        return inclusion_of_pairs(queries, block)

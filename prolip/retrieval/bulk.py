@@ -83,6 +83,8 @@ def embed(
             f"{directory}: parts rely on atomic renames. Mount the bucket (gcsfuse, "
             "mountpoint-s3), or write to a disk and copy."
         )
+    if model.config.heads == "deterministic":  # Points: their log-variances are minus infinity.
+        options = dataclasses.replace(options, variance="uncertainty")
     index, count = _check(collection, options)
     work = _work(model, collection, options)
     for note in collection.notes:

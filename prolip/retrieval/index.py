@@ -108,6 +108,8 @@ class Index:
     ) -> "Index":
         """An index in memory, of embeddings [N, D] with means of unit length.
 
+        Points, whose `log_var` is minus infinity, have no inclusion test.
+
         Raises:
           DataError: lengths that differ, or an embedding that is not finite or not normalised.
         """
@@ -116,9 +118,11 @@ class Index:
             if values is not None and len(values) != len(mean):
                 raise DataError(f"{len(mean)} embeddings but {len(values)} {name}")
         uncertainty = np.exp(log_var).sum(-1)
-        index_files.check_gaussians(mean, log_var, uncertainty, ids)
-        columns = (ArrayColumn(x) for x in (mean, uncertainty, log_var))
-        return cls(Vectors(*columns), Items.of(ids, uris, texts))
+        points = bool(np.isneginf(log_var).all())
+        index_files.check_gaussians(mean, None if points else log_var, uncertainty, ids)
+        columns = (ArrayColumn(mean), ArrayColumn(uncertainty))
+        vectors = Vectors(*columns, None if points else ArrayColumn(log_var))
+        return cls(vectors, Items.of(ids, uris, texts))
 
     def __len__(self) -> int:
         return self._vectors.count
@@ -178,6 +182,8 @@ class Index:
         ranking = Ranking(by, direction, inside)
         self._check_ranking(ranking, approximate)
         gaussian = as_gaussian(queries, self.dim, model, self.manifest)
+        if ranking.needs_log_var and not np.isfinite(gaussian.log_var).all():
+            raise DataError("the inclusion test needs queries that have a variance")
         own = np.exp(gaussian.log_var.astype(np.float64)).sum(-1)
         searched = np.flatnonzero(own <= max_query_uncertainty)
         asked = Gaussian(*(x[searched] for x in gaussian))
@@ -240,7 +246,8 @@ class Index:
         if ranking.needs_log_var and self._vectors.log_var is None:
             raise DataError(
                 "the inclusion test needs the variance of each dimension, and this collection has "
-                "only their sum: embed it again with `prolip embed --variance log_var`"
+                "only their sum: embed it again with `prolip embed --variance log_var` and a model "
+                "that has variances"
             )
         if not approximate:
             return

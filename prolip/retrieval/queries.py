@@ -46,7 +46,8 @@ def as_gaussian(
         )
     if mean.shape[1] != dim:
         raise DataError(f"queries have dimension {mean.shape[1]}, the collection has {dim}")
-    if not (np.isfinite(mean).all() and np.isfinite(log_var).all()):
+    # A log-variance of minus infinity is zero variance, as a deterministic model gives it.
+    if not (np.isfinite(mean).all() and (log_var < np.inf).all()):
         raise DataError("queries must be finite")
     return Gaussian(mean, log_var)
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from collected import Only, refuses, rows, run
 from PIL import Image
 from small_model import encoded, picture, png, small_model, write_pictures
 
+import prolip
 from prolip.config import ConfigError
 from prolip.data.records import DataError
 from prolip.gaussian import Gaussian
@@ -201,3 +203,11 @@ def test_too_many_failures_stop_the_run_until_more_are_allowed(pictures, tmp_pat
     summary = run(model, pictures, tmp_path / "out", BulkOptions(4, 8, max_bad_fraction=0.1))
     assert summary.failures == {"not a JPEG, PNG, WebP or GIF image": 3}
     assert rows(tmp_path / "out")[1].failed == 3
+
+
+def test_a_deterministic_model_embeds_what_can_be_searched(tmp_path):
+    model = prolip.load(Path(__file__).parents[1] / "fixtures" / "tiny_det")
+    run(model, write_pictures(tmp_path / "pictures", 5), tmp_path / "out")
+    index = prolip.Index.build(tmp_path / "out")
+    for answer in index.search([picture(n) for n in range(5)], 1, model=model):
+        assert answer.uncertainty == 0 and answer.hits[0].uncertainty == 0

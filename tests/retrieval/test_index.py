@@ -366,3 +366,17 @@ def test_indexing_reads_the_parts_once_and_keeps_them(directory):
     Index.build(directory, progress=done.append)
     assert sum(done) == COUNT
     assert pq.read_table(directory / "part-00000.parquet") == part
+
+
+def test_points_are_found_and_have_no_inclusion_test(index, gaussian):
+    """A deterministic model gives log-variances of minus infinity."""
+    points = Gaussian(gaussian.mean, np.full_like(gaussian.log_var, -np.inf))
+    of_points = Index.from_gaussians(points, [str(i) for i in range(COUNT)])
+    for searched in (of_points, index):
+        answers = searched.search(points, 3, by="mean")
+        assert [answer.hits[0].row for answer in answers] == list(range(COUNT))
+        assert answers[0].uncertainty == 0 and answers[0].hits[0].inclusion is None
+    assert of_points.search(points, 1)[0].hits[0].csd == pytest.approx(0, abs=1e-6)
+    for searched, query in ((of_points, gaussian), (index, points)):
+        with pytest.raises(DataError, match="inclusion test needs"):
+            searched.search(query, by="inclusion")
