@@ -7,6 +7,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from prolip.data.tokenizer import HF, SENTENCEPIECE, SPEC
 from prolip.interop import hub
 from prolip.interop.errors import SourceError
 
@@ -20,6 +21,8 @@ def looks_like_id(source: str) -> bool:
 
 def download(source: str) -> Path:
     """Directory with the configuration and weights of a Hub id, from the cache where they are.
+
+    And the tokenizer, where it is one of ours; config.json names those of others.
 
     Args:
       source: "owner/name" or "owner/name@revision".
@@ -42,6 +45,7 @@ def download(source: str) -> Path:
             index = _file(repository, hub.INDEX, revision)
             for name in sorted(set(hub.read_json(index).get("weight_map", {}).values())):
                 _file(repository, name, revision)
+        _own_tokenizer(repository, revision)
     except SourceError:
         raise
     except Exception as error:  # No network, no such repository, no permission, a bad name ...
@@ -55,6 +59,15 @@ def download(source: str) -> Path:
     finally:
         logger.setLevel(level)
     return config.parent
+
+
+def _own_tokenizer(repository: str, revision: str) -> None:
+    try:
+        name = hub.read_json(_file(repository, SPEC, revision)).get("file")
+        if name in (HF, SENTENCEPIECE):
+            _file(repository, name, revision)
+    except Exception:  # Mostly there is none; `hub.read` says what is missing.
+        return
 
 
 def fetch(repository: str, name: str) -> Path | None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import sentencepiece
+
 from prolip.config import Cleaning, TextTowerConfig
 from prolip.data.records import DataError
 from prolip.data.tokenizer import HF, SENTENCEPIECE, SPEC, Tokenizer, load_tokenizer
@@ -50,9 +52,15 @@ def read_tokenizer(
                 f"texts need the tokenizer of {repository}: put its {HF} and {SETTINGS} into "
                 f"{path}, or pass token ids"
             )
-        settings = find(SETTINGS)
+        # The released code's own encoding pads with 0.
+        pad = _pad_id(vocabulary, find(SETTINGS)) if named else 0
+        if pad is None:
+            return None, (
+                f"texts need the padding token of {repository}: put its {SETTINGS} beside its "
+                f"{vocabulary.name} into {path}, or pass token ids"
+            )
         kwargs = text_cfg.get("tokenizer_kwargs") or {}
-        return _fitting(_tokenizer(vocabulary, settings, kwargs, tower, bool(named)), tower), ""
+        return _fitting(_tokenizer(vocabulary, pad, kwargs, tower, bool(named)), tower), ""
     except DataError as error:
         raise SourceError(f"{path}: {error}") from error
     except OSError as error:
@@ -60,45 +68,54 @@ def read_tokenizer(
 
 
 def _tokenizer(
-    vocabulary: Path,
-    settings: Path | None,
-    kwargs: Mapping[str, Any],
-    tower: TextTowerConfig,
-    named: bool,
+    vocabulary: Path, pad: int, kwargs: Mapping[str, Any], tower: TextTowerConfig, named: bool
 ) -> Tokenizer:
     content = vocabulary.read_bytes()
-    hugging_face = vocabulary.name == HF
-    # The released code's own encoding lowers the case and pads with 0; others only mend spaces.
+    # The released code's own encoding lowers the case; others only mend spaces.
     cleaning = kwargs.get("clean", "whitespace" if named else "lower")
     if cleaning not in get_args(Cleaning):
         raise DataError(f"config.json: unknown cleaning of texts {cleaning!r}")
-    pad = _pad_id(content, settings) if hugging_face and named else (-1 if named else 0)
-    file = HF if hugging_face else SENTENCEPIECE
+    file = HF if vocabulary.name == HF else SENTENCEPIECE
     try:
         return Tokenizer(file, content, tower.length, pad, -1, cleaning)
     except DataError:
-        # No sign of a mask or padding in the vocabulary: 0, which training alone would use.
-        return Tokenizer(file, content, tower.length, max(pad, 0), 0, cleaning)
+        # No sign of a mask in the vocabulary: 0, which training alone would use.
+        return Tokenizer(file, content, tower.length, pad, 0, cleaning)
 
 
-def _pad_id(vocabulary: bytes, settings: Path | None) -> int:
-    """Id of the padding token that the settings name, as `transformers` pads; -1: not known."""
+def _pad_id(vocabulary: Path, settings: Path | None) -> int | None:
+    """Id of the padding token that the settings name, as `transformers` pads; None: not known.
+
+    It is no token of the vocabulary's own choice: SigLIP pads with the end of text, while its
+    vocabulary has a `<pad>` too. Nothing masks padding, so another id gives other embeddings.
+    """
     try:
         known = json.loads(settings.read_text(encoding="utf8")) if settings else {}
         token = known.get("pad_token")
         token = token.get("content") if isinstance(token, dict) else token
+        if vocabulary.name != HF:
+            return None if token is None else _piece(vocabulary.read_bytes(), token)
+        stored = json.loads(vocabulary.read_bytes())
         if token is None:
-            return -1
-        stored = json.loads(vocabulary)
+            return int(stored["padding"]["pad_id"]) if stored.get("padding") else None
         for added in stored.get("added_tokens", ()):
             if added["content"] == token:
                 return int(added["id"])
         model = stored["model"]["vocab"]
         if isinstance(model, dict):
-            return int(model.get(token, -1))
-        return next((i for i, (piece, _) in enumerate(model) if piece == token), -1)
+            return model.get(token)
+        return next((i for i, (piece, _) in enumerate(model) if piece == token), None)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{SETTINGS} or {HF} is damaged: {error}") from error
+        raise DataError(f"{SETTINGS} or {vocabulary.name} is damaged: {error}") from error
+
+
+def _piece(model: bytes, token: str) -> int | None:
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise ValueError(error) from error
+    number = pieces.piece_to_id(token)
+    return number if pieces.id_to_piece(number) == token else None
 
 
 def _fitting(tokenizer: Tokenizer, tower: TextTowerConfig) -> Tokenizer:
