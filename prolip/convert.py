@@ -45,7 +45,7 @@ def convert(
     if to == "hub":
         tokenizer = model.tokenizer if model.has_tokenizer else None
         params = jax.device_get(model.params)
-        hub.write(target, model.config, params, tokenizer, model.hub, hub_id)
+        hub.write(target, model.config, params, tokenizer, model.hub, hub_id, model.preprocessing)
     else:
         _write_workdir(model, target, str(source))
 

@@ -29,6 +29,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"  # Of weights in several files.
 DTYPES = ("F32", "F16", "BF16")  # Which float32 holds exactly.
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+SHORT = "shortest"  # The side that is resized to the size of the model.
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # Of RGB in [0, 1].
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -75,6 +76,7 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
     hub = read_json(path / CONFIG)
     try:
         config = model_config(hub)
+        preprocessing = _preprocessing(hub, config)
         shapes = abstract_params(config)
         wanted = released.table(config, projection_bias(hub))
     except (ConfigError, ValueError) as error:
@@ -88,7 +90,7 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
         lambda name: _tensor(places[name], name), frozenset(found), wanted, shapes
     )
     tokenizer, reason = read_tokenizer(path, hub, config.text, fetch)
-    return Published(config, params, tokenizer, reason, _preprocessing(hub, config), hub)
+    return Published(config, params, tokenizer, reason, preprocessing, hub)
 
 
 def write(
@@ -98,6 +100,7 @@ def write(
     tokenizer: Tokenizer | None,
     base: Mapping[str, Any] | None = None,
     hub_id: str = "",
+    preprocessing: Preprocessing | None = None,
 ) -> None:
     """Writes a directory that the released code and `read` load; as a whole or not at all.
 
@@ -108,6 +111,7 @@ def write(
       tokenizer: goes along as `tokenizer.json` or `tokenizer.model`.
       base: the config.json that the model once came from.
       hub_id: where it will be published, which the released code loads the tokenizer from.
+      preprocessing: of its images; None is that of the released code.
 
     Raises:
       ConfigError: the released code can't build such a model.
@@ -120,6 +124,10 @@ def write(
             **text_cfg.get("tokenizer_kwargs", {}),
             "clean": tokenizer.cleaning,
         }
+    if preprocessing is not None:
+        statistics = preprocessing.mean, preprocessing.std
+        if statistics != _statistics(hub):
+            hub["preprocess_cfg"] = dict(zip(("mean", "std"), map(list, statistics), strict=True))
     if hub_id:
         text_cfg["hf_tokenizer_name"] = hub_id
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -231,6 +239,32 @@ def _tensor(file: Path, name: str) -> np.ndarray:
 
 
 def _preprocessing(hub: Mapping[str, Any], config: ModelConfig) -> Preprocessing:
+    mean, std = _statistics(hub)
+    return Preprocessing(config.image.image_size, mean, std, form="released")
+
+
+def _statistics(hub: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of RGB, of what open_clip calls `preprocess_cfg`.
+
+    Raises:
+      ConfigError: it is damaged, or asks for another way than the released one.
+    """
     given = hub.get("preprocess_cfg") or {}
-    mean, std = given.get("mean", OPENAI_MEAN), given.get("std", OPENAI_STD)
-    return Preprocessing(config.image.image_size, tuple(mean), tuple(std), form="released")
+    try:
+        for field, only in (("mode", "RGB"), ("interpolation", "bicubic"), ("resize_mode", SHORT)):
+            if given.get(field, only) != only:
+                raise ConfigError(
+                    f"config.json: preprocess_cfg.{field} is {given[field]!r}; the released code "
+                    f"has {only!r} alone"
+                )
+        mean, std = (
+            tuple(float(x) for x in given.get(field, default))
+            for field, default in (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
+        )
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"config.json: preprocess_cfg is damaged: {error}") from error
+    if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+        raise ConfigError(f"config.json: preprocess_cfg has a mean {mean} and a std {std}")
+    return mean, std

@@ -123,6 +123,18 @@ def test_a_model_of_ours_has_the_tensors_that_the_released_code_saves(tmp_path):
         assert jax.tree.all(same)
 
 
+def test_the_statistics_of_images_travel_along(tmp_path):
+    """A model trained with a mean of its own is not read back with that of the released code."""
+    published = hub.read(FIXTURES / "tiny")
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    own = dataclasses.replace(published.preprocessing, mean=mean, std=std)
+    for name, preprocessing in (("own", own), ("theirs", published.preprocessing)):
+        config, params = published.config, published.params
+        hub.write(tmp_path / name, config, params, None, preprocessing=preprocessing)
+        assert hub.read(tmp_path / name).preprocessing == preprocessing
+    assert "preprocess_cfg" not in json.loads((tmp_path / "theirs" / "config.json").read_text())
+
+
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_every_named_size_survives_its_config_json(name):
     config = SIZES[name]
@@ -214,6 +226,10 @@ def test_numbers_that_are_not_finite_are_named(directory):
         ({"embed_dim": "wide"}, "wide"),
         ({"vision_cfg__patch_size": 7}, "does not divide"),
         ({"embed_dim": 48}, "text.width equal to embed_dim"),
+        ({"preprocess_cfg": {"resize_mode": "squash"}}, "resize_mode is 'squash'"),
+        ({"preprocess_cfg": {"interpolation": "bilinear"}}, "interpolation is 'bilinear'"),
+        ({"preprocess_cfg": {"mean": 0.5}}, "preprocess_cfg is damaged"),
+        ({"preprocess_cfg": {"std": [0.5, 0.5]}}, "preprocess_cfg has a mean"),
     ],
 )
 def test_other_architectures_are_refused(fields, words, directory):
