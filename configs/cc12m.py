@@ -5,8 +5,8 @@ batch, steps and learning rate are a choice of ours for one node of 8 devices.
 Command: prolip train --config cc12m --workdir runs/cc12m --config.data.data_dir=WHERE
   --config.data.tokenizer.path=SENTENCEPIECE.model
 Data: a TFDS data set `cc12m` that you have prepared: an image and one text feature, `caption`, in
-ArrayRecord; splits `train` and, to evaluate, `test`. Of the 12.4 million addresses some fail to load, more each year: keep the list of what
-you trained on.
+ArrayRecord; splits `train` and, to evaluate, `test`. Of the 12.4 million addresses some fail to
+load, more each year: keep the list of what you trained on.
 Expect: no run of it is recorded here.
 """
 
