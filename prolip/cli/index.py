@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     graph.add_argument("--hnsw-m", type=int, default=32, metavar="M", help="neighbours of an item")
     graph.add_argument(
-        "--ef-construction", type=int, default=200, metavar="N", help="more: slower, better graph"
+        "--ef-construction", type=int, default=100, metavar="N", help="more: slower, better graph"
     )
     graph.add_argument(
         "--ef-search", type=int, default=128, metavar="N", help="more: slower, better answers"

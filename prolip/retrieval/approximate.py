@@ -36,7 +36,7 @@ class Hnsw:
 
     by: Literal["csd", "mean"] = "csd"
     m: int = 32
-    ef_construction: int = 200
+    ef_construction: int = 100
     ef_search: int = 128
 
     def __post_init__(self) -> None:

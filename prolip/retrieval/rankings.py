@@ -23,7 +23,9 @@ LONGEST = 1.01  # A stored mean has unit length, up to the rounding of float16.
 EPS = 2.0**-23  # Twice the unit roundoff of float32.
 # Beyond, variances come near the ends of float32; such rows are left to float64.
 MAX_LOG_VAR = 60.0
-CHUNK = 1024  # Rows of the inclusion test at a time: [CHUNK dim] has to stay in the cache.
+# Rows at a time, where something as large as them is made that has to stay in the cache.
+INCLUSION_ROWS = 1024
+WIDENED_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ def bounds(
     log_var: Float[Array, "rows dim"] | None,
     uncertainty: Float[Array, " rows"],
 ) -> Bounds:
-    """Bounds of the scores of all pairs of queries and rows, from float32 arrays."""
+    """Float32 bounds of the scores of all pairs; `mean` and `log_var` may be of half precision."""
     test = functools.partial(_inclusion, ranking.sign, queries, mean, log_var)
     if ranking.by == "inclusion":
         scores = test()
@@ -113,10 +115,17 @@ def csd_of_pairs(queries: Gaussian, items: Block) -> np.ndarray:
 def _product(
     queries: Float[Array, "queries dim"], mean: Float[Array, "rows dim"], half: Array
 ) -> Bounds:
-    score = jnp.matmul(queries, mean.T, precision=jax.lax.Precision.HIGHEST) - half[None, :]
+    rows, dim = mean.shape
+    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    if mean.dtype == jnp.float32:
+        score = product(queries, mean.T) - half[None, :]
+    else:
+        pieces = mean.reshape(-1, _power_of_two_divisor(rows, WIDENED_ROWS), dim)
+        parts = jax.lax.map(lambda piece: product(queries, _float32(piece).T), pieces)
+        score = parts.swapaxes(0, 1).reshape(-1, rows) - half[None, :]
     length = jnp.linalg.norm(queries, axis=-1)[:, None]
     # A sum of n products is off by at most n u |a| |b| in any order (Higham 2002, section 3.1).
-    error = (mean.shape[1] + 8) * EPS * LONGEST * length + EPS * half[None, :]
+    error = (dim + 8) * EPS * LONGEST * length + EPS * half[None, :]
     return Bounds(score - error, score + error)
 
 
@@ -128,11 +137,11 @@ def _inclusion(sign: int, queries: Gaussian, mean: Array, log_var: Array | None)
     """
     assert log_var is not None
     rows, dim = mean.shape
-    chunk = _power_of_two_divisor(rows, CHUNK)
+    chunk = _power_of_two_divisor(rows, INCLUSION_ROWS)
     ones = jnp.ones(dim)
 
     def of_rows(item: tuple[Array, Array]) -> Bounds:
-        item_mean, item_log_var = item
+        item_mean, item_log_var = map(_float32, item)
         variance = jnp.exp(jnp.clip(item_log_var, -MAX_LOG_VAR, MAX_LOG_VAR))
 
         def of_query(query: tuple[Array, Array]) -> Bounds:
@@ -163,6 +172,10 @@ def _inclusion(sign: int, queries: Gaussian, mean: Array, log_var: Array | None)
 
 def _power_of_two_divisor(number: int, most: int) -> int:
     return min(number & -number, most)
+
+
+def _float32(x: Array) -> Array:
+    return x.astype(jnp.float32)
 
 
 def _float64(x: np.ndarray | jax.Array | None) -> np.ndarray:

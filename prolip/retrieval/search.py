@@ -180,8 +180,6 @@ def _find(
     log_var: Float[Array, "rows dim"] | None,
     out: Bool[Array, " rows"],
 ) -> _Found:
-    mean = mean.astype(jnp.float32)
-    log_var = None if log_var is None else log_var.astype(jnp.float32)
     lower, upper = bounds(ranking, queries, mean, log_var, uncertainty)
     lower, upper = (jnp.where(out[None, :], -jnp.inf, x) for x in (lower, upper))
     best, row = _top_k(upper, width)

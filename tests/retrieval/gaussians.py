@@ -15,9 +15,9 @@ RANKINGS = [
     Ranking("csd"),
     Ranking("mean"),
     Ranking("inclusion"),
-    Ranking("inclusion", "query-in-item"),
     Ranking("csd", inside=True),
     Ranking("mean", "query-in-item", inside=True),
+    Ranking("inclusion", "query-in-item"),
     Ranking("inclusion", inside=True),
 ]
 
