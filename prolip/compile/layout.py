@@ -1,0 +1,205 @@
+"""Bytes, FLOPs and exchanges of a step on a mesh by arithmetic, without a compiler or devices.
+
+Memory of parameters and optimizer is exact but for padding. Activations are what the backward pass
+keeps by the remat policy: the sum of all is 8 % above what the compiler says for ViT-B/16 on 256
+v5e chips (docs/pods.md). `prolip compile` asks the compiler.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from prolip import sharding
+from prolip.compile.flops import StepFlops, step_flops
+from prolip.config import (
+    ConfigError,
+    ImageTowerConfig,
+    MeshConfig,
+    ModelConfig,
+    TextTowerConfig,
+    TrainConfig,
+)
+from prolip.losses import streamed
+from prolip.models import two_tower
+from prolip.train import step
+from prolip.train.optimizer import make_optimizer
+from prolip.train.state import abstract_state
+
+
+class Exchange(NamedTuple):
+    """Exchanges of one purpose in a step."""
+
+    what: str
+    kind: str
+    axes: str
+    nbytes: int  # Of the arrays.
+    moved: int  # That a device sends at least, as a ring does.
+
+
+class Layout(NamedTuple):
+    """A step on a mesh; bytes are those of one device."""
+
+    mesh: dict[str, int]
+    parameters: int
+    optimizer: int
+    gradients: int
+    activations: int  # Kept for the backward pass, and one block being computed.
+    loss: int
+    batch: int
+    flops: StepFlops  # Of all devices.
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def total(self) -> int:
+        """Bytes of one device in all."""
+        parts = (self.parameters, self.optimizer, self.gradients, self.activations)
+        return sum(parts) + self.loss + self.batch
+
+
+def abstract_mesh(config: MeshConfig) -> Any:
+    """The mesh of a configuration whose sizes are all given.
+
+    Raises:
+      ConfigError: a size is -1: how many devices there are is not known here.
+    """
+    sizes = (config.data, config.fsdp, config.tensor)
+    if min(sizes) < 1:
+        raise ConfigError(
+            f"config.mesh: a layout needs all sizes, got {'x'.join(map(str, sizes))}; "
+            "for example --mesh data=32,fsdp=8,tensor=1"
+        )
+    kinds = (jax.sharding.AxisType.Explicit,) * len(sizes)
+    return jax.sharding.AbstractMesh(sizes, sharding.AXES, axis_types=kinds)
+
+
+def layout(config: TrainConfig) -> Layout:
+    """The layout of a configuration on its own mesh.
+
+    Raises:
+      ConfigError: the configuration does not fit the mesh.
+    """
+    mesh = abstract_mesh(config.mesh)
+    two_tower.check(config.model)
+    step.check(config, mesh)
+    model = two_tower.build(config.model)
+    state = abstract_state(model, make_optimizer(config.optimizer, config.total_steps), mesh)
+    parameters = _bytes(state.params)
+    rows = config.global_batch // sharding.batch_shards(mesh)
+    return Layout(
+        mesh=dict(mesh.shape),
+        parameters=parameters,
+        optimizer=_bytes(state.opt_state),
+        gradients=parameters,
+        activations=activations(config, rows, mesh.shape["tensor"]),
+        loss=loss_bytes(config, rows),
+        batch=rows * _pair_bytes(config),
+        flops=step_flops(config),
+        exchanges=tuple(exchanges(config, state.params, mesh, rows)),
+    )
+
+
+def activations(config: TrainConfig, rows: int, tensor: int) -> int:
+    """Bytes that the towers keep for the backward pass, masked views included.
+
+    Of a block with T tokens of width w in a type of b bytes, hidden width m, h heads:
+      none: T (8 w + 2 m) b + h T² (4 + b): each input of a product or norm, logits and softmax;
+      dots: T (7 w + m) b: the results of products with parameters, and the input;
+      full: T w b: the input alone.
+    To "dots" and "full" belongs one block as under "none", while it is made again.
+    """
+    model, goal = config.model, config.objective
+    patches = (model.image.image_size // model.image.patch) ** 2
+    parts = config.accumulation_steps
+    views = [(rows // parts, patches)]
+    if goal.inclusion_masked:
+        share = max(1, parts // goal.mask_every)
+        views.append((rows // goal.mask_every // share, int(goal.mask_image_keep * patches)))
+    # Passes run one after the other; without accumulation all are kept until the backward pass.
+    kept = []
+    for count, image_tokens in views:
+        image, text = (
+            count * _tower(model, tower, tokens, tensor)
+            for tower, tokens in ((model.image, image_tokens), (model.text, model.text.length))
+        )
+        kept.append(image + text)
+    return max(kept) if parts > 1 else sum(kept)
+
+
+def _tower(
+    model: ModelConfig, tower: ImageTowerConfig | TextTowerConfig, tokens: int, tensor: int
+) -> int:
+    """Bytes for one image or text."""
+    size = jnp.dtype(model.dtype).itemsize
+    tokens += 1 if model.heads == "deterministic" else 2
+    # Heads and hidden units are split over `tensor`; the width is not.
+    whole: float = (
+        tokens * (4 * tower.width + (4 * tower.width + 2 * tower.mlp_dim) / tensor) * size
+    )
+    whole += tower.num_heads / tensor * tokens**2 * (4 + size)
+    if model.remat == "none":
+        return math.ceil(tower.depth * whole)
+    block: float = tokens * tower.width * size
+    if model.remat == "dots":
+        block += tokens * (2 * tower.width + (4 * tower.width + tower.mlp_dim) / tensor) * size
+    return math.ceil(tower.depth * block + whole)
+
+
+def loss_bytes(config: TrainConfig, rows: int) -> int:
+    """Gathered texts and their gradient in float32, and three arrays of a block of pairs."""
+    gathered = 2 * 4 * config.global_batch * config.model.embed_dim
+    if gathered > streamed.GATHERED_BYTES:  # Then they go round in parts.
+        gathered = 4 * 4 * rows * config.model.embed_dim
+    own = 4 * 4 * rows * config.model.embed_dim
+    return gathered + own + 3 * 4 * min(streamed.PAIRS, rows * config.global_batch)
+
+
+def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Exchange]:
+    """What devices exchange, by the rules of `prolip.sharding`; each pass through the towers."""
+    passes = (2 if config.objective.inclusion_masked else 1) * config.accumulation_steps
+    size = jnp.dtype(config.model.dtype).itemsize
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    own = _bytes(params) // 4  # Numbers that a device holds.
+    data, fsdp, tensor = (mesh.shape[axis] for axis in sharding.AXES)
+    found = []
+
+    def add(what: str, kind: str, axes: str, nbytes: int, devices: int) -> None:
+        if devices > 1:
+            factor = 2 if kind == "all-reduce" else 1
+            moved = round(factor * (devices - 1) / devices * nbytes)
+            found.append(Exchange(what, kind, axes, nbytes, moved))
+
+    # Products are made of weights in the type of the computation, and so are their gradients.
+    gathers = passes * (1 if config.model.remat == "none" else 2) + passes
+    add("weights of the layers", "all-gather", "fsdp", gathers * size * count // tensor, fsdp)
+    add("gradients", "reduce-scatter", "fsdp", passes * size * count // tensor, fsdp)
+    add("gradients", "all-reduce", "data", passes * size * own, data)
+    tokens = sum(
+        (length + 2) * tower.width * tower.depth
+        for length, tower in (
+            ((config.model.image.image_size // config.model.image.patch) ** 2, config.model.image),
+            (config.model.text.length, config.model.text),
+        )
+    )
+    add("activations of the layers", "all-reduce", "tensor", 4 * rows * tokens * size, tensor)
+    texts = 4 * config.global_batch * config.model.embed_dim
+    shards = data * fsdp
+    add("texts of the loss", "all-gather", "data, fsdp", texts, shards)
+    add("gradients of the texts", "all-reduce", "data, fsdp", texts, shards)
+    return found
+
+
+def _pair_bytes(config: TrainConfig) -> int:
+    image, text = config.model.image, config.model.text
+    ids = text.length + config.data.max_captions + 2
+    # As it comes, and normalised in float32.
+    return image.image_size**2 * 3 * (1 + 4) + 4 * ids
+
+
+def _bytes(tree: Any) -> int:
+    """Of the shards that one device holds."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
