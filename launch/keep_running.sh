@@ -12,6 +12,7 @@ restarts=${RESTARTS:-100}
 pause=${PAUSE:-5}
 child=0
 told=""
+# shellcheck disable=SC2329 # Called by the traps below.
 pass_on() {
   told=$1
   [ "$child" -ne 0 ] && kill -s "$1" "$child" 2>/dev/null
