@@ -106,9 +106,6 @@ def streamed_clip(
         _Rows(row_facts, row_norm),
         _Columns(column_facts, column_norm),
     )
-    # What doesn't depend on pairs: the log of its sum for each row and column with a target.
-    for norm in (row_norm, column_norm):
-        total = total + jnp.where(norm.total > 0, norm.log_sum, 0).sum()
     return total / (2 * len(rows)), statistics
 
 
@@ -164,19 +161,20 @@ def _block(
     logits = scale * product
     matches = block_matches(row_facts.facts, column_facts.facts)
     targets = block_targets(row_facts.facts, column_facts.facts, matches).astype(logits.dtype)
-    wanted = slope = jnp.zeros_like(logits)
+    losses = slope = jnp.zeros_like(logits)
     by_row = (row_facts.norm.log_sum[:, None], row_facts.norm.total[:, None])
     by_column = (column_facts.norm.log_sum[None, :], column_facts.norm.total[None, :])
     for log_sum, total in (by_row, by_column):
         share = targets / jnp.where(total > 0, total, 1)
-        wanted = wanted + share
+        # Pair by pair: sums over the batch of large numbers would only differ by the loss.
+        losses = losses + share * (log_sum - logits)
         slope = slope + jnp.where(total > 0, jnp.exp(logits - log_sum), 0) - share
     if valid is not None:
-        wanted, slope = (jnp.where(valid[None, :], x, 0) for x in (wanted, slope))
+        losses, slope = (jnp.where(valid[None, :], x, 0) for x in (losses, slope))
         matches = matches & valid[None, :]
     scaled = scale * slope
     return Sums(
-        -(wanted * logits).sum(1).sum(),
+        losses.sum(1).sum(),
         match_sums(product, matches),
         dot(scaled, columns),
         dot(scaled.T, rows),

@@ -166,6 +166,23 @@ def test_memory_does_not_grow_with_the_square_of_the_batch(name, monkeypatch):
     assert temporary[1] < 2048 * 2048  # A quarter of one array of pairs.
 
 
+def test_a_small_loss_is_no_difference_of_large_sums(monkeypatch):
+    """Logits of pairs and their normalisers are near 100; their sums over the batch, 10^5."""
+    monkeypatch.setattr(streamed, "PAIRS", 1 << 18)
+    batch = 2048
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(batch, 64))
+    texts = images + 0.3 * rng.normal(size=(batch, 64))
+    images, texts = (
+        jnp.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), jnp.float32)
+        for x in (images, texts)
+    )
+    caption = jnp.arange(1, batch + 1, dtype=jnp.int32)
+    facts = pair_facts(caption[:, None], caption, extended=False)
+    value, _ = jax.jit(streamed_clip)(images, texts, jnp.float32(100), *facts)
+    assert abs(float(value)) < 1e-6  # In float64 it is 10^-15.
+
+
 @pytest.mark.parametrize("log_var", [-30.0, 10.0])
 def test_extreme_variances_stay_numbers(log_var):
     inputs, data = draw()
