@@ -69,8 +69,10 @@ class Start:
         state = init_state(self._model, self._optimizer, key)
         if not self._config.init_from:
             return state
-        host = jax.device_get(self._source.params)
-        params = resize.fit(host, self._source.config, self._config.model)
+        source = self._source
+        # `Start` lives as long as the run, on whose devices the weights would stay.
+        del self._source
+        params = resize.fit(jax.device_get(source.params), source.config, self._config.model)
         return state._replace(params=jax.tree.map(_on_mesh, params, like.params))
 
     def train_step(self, tokenizer: Tokenizer) -> Any:

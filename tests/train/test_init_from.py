@@ -1,7 +1,9 @@
 """A run that begins with the weights of another model."""
 
 import dataclasses
+import gc
 import io
+import weakref
 from pathlib import Path
 
 import jax
@@ -10,6 +12,7 @@ import pytest
 from rich.console import Console
 
 import prolip
+from prolip import sharding
 from prolip.checkpoint import CheckpointStore
 from prolip.cli import configuration
 from prolip.config import (
@@ -22,7 +25,7 @@ from prolip.config import (
 )
 from prolip.convert import convert
 from prolip.interop.errors import SourceError
-from prolip.train import loop
+from prolip.train import assembly, loop
 from prolip.workdir import Workdir
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -83,6 +86,21 @@ def test_weights_and_tokenizer_are_those_of_the_workdir(config, first, tmp_path)
     model = train(begun, tmp_path / "run")
     assert_equal_but(model, prolip.load(first))
     assert model.identity == prolip.load(first).identity
+
+
+def test_the_source_leaves_the_devices_once_it_is_read(config, first, monkeypatch):
+    """The start lives as long as the run."""
+    loaded = []
+    monkeypatch.setattr(
+        assembly, "load", lambda source: loaded.append(weakref.ref(m := prolip.load(source))) or m
+    )
+    mesh = sharding.make_mesh(MeshConfig(), jax.devices())
+    start = assembly.Start(dataclasses.replace(config, init_from=str(first)), None, None)
+    with jax.set_mesh(mesh):
+        start.tokenizer()
+        start.state(mesh)
+    gc.collect()
+    assert len(loaded) == 1 and loaded[0]() is None
 
 
 def test_a_published_checkpoint_needs_a_tokenizer_of_the_config(config, tmp_path):
