@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from prolip.retrieval.answers import Answer
 
-IMAGES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+OTHER_IMAGES = (".avif", ".bmp", ".heic", ".tif", ".tiff")  # Which are not decoded.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,8 +132,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _query(words: str) -> "str | Path":
     """The path of an image that is there, else a text."""
+    from prolip.retrieval.collections.item import IMAGE_EXTENSIONS
+
     path = Path(words)
-    if path.suffix.lower() not in IMAGES:
+    if path.suffix.lower() not in (*IMAGE_EXTENSIONS, *OTHER_IMAGES):
         return words
     if not path.is_file():
         raise DataError(f"{words} looks like an image file, and is not there")

@@ -107,6 +107,7 @@ def test_another_model_is_refused_and_a_lost_one_is_named(folder, capsys):
     ("words", "said"),
     [
         (["lost.png"], "lost.png looks like an image file"),
+        (["lost.JFIF"], "lost.JFIF looks like an image file"),
         (["a cat", "--k", "0"], "k must be at least 1"),
         (["a cat", "--filter", "cat"], "COLUMN=PATTERN"),
         (["a cat", "--ids", "lost.txt"], "lost.txt"),
