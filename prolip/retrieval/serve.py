@@ -11,8 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from prolip import model as models
-from prolip.checkpoint.errors import CheckpointError
+from prolip.checkpoint.errors import CheckpointError, LeaseHeld
 from prolip.data.records import DataError
+from prolip.interop.errors import SourceError
 from prolip.retrieval.embeddings import read_manifest
 from prolip.retrieval.page import layout
 from prolip.retrieval.page.asking import MAX_UPLOAD, Desk
@@ -120,9 +121,13 @@ def application(
     manifest = read_manifest(directory)
     try:
         model = models.load(checkpoint or manifest.checkpoint)
-    except CheckpointError as error:
-        hint = "" if checkpoint else ", which made the collection; give another --checkpoint"
-        raise CheckpointError(f"{error}{hint}") from error
+    except (CheckpointError, SourceError) as error:
+        if checkpoint or isinstance(error, LeaseHeld):
+            raise
+        raise DataError(
+            f"{error}. The collection names {manifest.checkpoint} as the place of its model; "
+            "--checkpoint names another one."
+        ) from error
     pictures = Pictures(manifest.source, THUMBNAIL, column, data_dir)
     desk = Desk(directory, model, pictures, approximate=approximate)
     page = layout.blocks(gradio, desk)

@@ -1,7 +1,9 @@
 """What the page shows, without gradio: answers, sentences, and whom it listens to."""
 
+import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -242,3 +244,20 @@ def test_uncertainties_of_the_page_are_those_of_the_index(model, directory):
     np.testing.assert_array_equal(page.uncertainties, np.asarray(own, np.float32))
     assert page.rank(own[0]) == 0 and page.rank(own[-1]) == (COUNT - 1) / COUNT
     assert read_manifest(directory).count == COUNT
+
+
+@pytest.mark.parametrize("place", ["some/model", "/gone/run"])
+def test_a_lost_model_is_named_with_the_way_to_give_another(
+    place, directory, tmp_path, monkeypatch
+):
+    pytest.importorskip("gradio")
+
+    def offline(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    path = copy / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "checkpoint": place}))
+    with pytest.raises(DataError, match=f"names {place} .*--checkpoint"):
+        serve.application(copy)
