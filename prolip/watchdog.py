@@ -11,7 +11,8 @@ from typing import Protocol
 
 from prolip.distributed import STUCK
 
-START = 3  # Times the limit that a start has: data, restoring and compiling come before a step.
+# What a start may take, up to the first sign of life: data, restoring, compiling.
+START_TIMES, START_SECONDS = 3, 300
 
 
 class Signs(Protocol):
@@ -48,7 +49,8 @@ class Watchdog:
           say: gets the last sentence.
         """
         self._seconds, self._dumps, self._process, self._say = seconds, dumps, process, say
-        self._doing, self._limit = "the start", START * seconds
+        self._doing = "the start"
+        self._limit = max(START_TIMES * seconds, START_SECONDS)
         self._last = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)

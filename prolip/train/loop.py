@@ -190,11 +190,16 @@ class _Loop:
         config, first = self._config, int(state.step)
         batches = self._pipeline.batches(first)
         for step in range(first + 1, config.total_steps + 1):
-            self._alive(f"waiting for the batch of step {step}")
+            # Until the numbers of the first step are here it is the start: each process compiles,
+            # and the fastest waits for the slowest.
+            started = step > first + 2
+            if started:
+                self._alive(f"waiting for the batch of step {step}")
             asked = time.monotonic()
             rows = next(batches)
             wait = time.monotonic() - asked
-            self._alive(f"step {step}")
+            if started:
+                self._alive(f"step {step}")
             state, metrics = train_step(state, sharding.to_global(mesh, rows))
             # One step late, so that the device never waits for the host to read its numbers.
             self._settle()
