@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 Activation = Literal["gelu", "quick_gelu"]
 Heads = Literal["paper", "released", "deterministic"]
-Remat = Literal["none", "dots", "full"]
+Remat = Literal["none", "dots", "hidden", "full"]
 DType = Literal["float32", "bfloat16", "float64"]
 Form = Literal["exact", "released"]
 Positives = Literal["paired", "extended"]
@@ -37,7 +37,8 @@ Mode = Literal["max", "min"]
 BOUNDS = {
     **dict.fromkeys(
         (
-            *("total_steps", "global_batch", "accumulation_steps", "image_size", "patch", "width"),
+            *("total_steps", "global_batch", "accumulation_steps", "tower_parts", "image_size"),
+            *("patch", "width"),
             *("depth", "num_heads", "mlp_dim", "length", "vocab_size", "embed_dim", "unroll"),
             *("mask_every", "reference_world_size", "every", "batch", "block", "bins"),
             *("keep_latest", "max_captions", "max_pixels", "max_logit_scale"),
@@ -107,7 +108,9 @@ class ModelConfig:
     # Of the computation; trained parameters are always float32. "float64" is for checking numbers
     # and needs jax_enable_x64.
     dtype: DType = "float32"
-    remat: Remat = "none"  # What the backward pass recomputes: nothing, all but products, all.
+    # What the backward pass recomputes of a block: nothing; all but products; all but the hidden
+    # units and what attention gives; all.
+    remat: Remat = "none"
     unroll: int = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0
@@ -277,6 +280,9 @@ class TrainConfig:
     accumulation_steps: int = (
         1  # Micro-batches of one step; the loss stays that of the whole batch.
     )
+    # Parts in which the towers see their rows one after the other, so that what a block makes stays
+    # in fast memory. No more products; gradients are exchanged once for each part.
+    tower_parts: int = 1
     non_finite: NonFinite = "stop"
     max_skipped: int = 20  # Non-finite steps in a row after which "skip" stops as well.
     model: ModelConfig = ModelConfig()

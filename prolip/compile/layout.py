@@ -104,10 +104,11 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
     """Bytes that the towers keep for the backward pass, masked views included.
 
     Of a block with T tokens of width w in a type of b bytes, hidden width m, h heads:
-      none: T (8 w + 2 m) b + h T² (4 + b): each input of a product or norm, logits and softmax;
+      none: T (8 w + 2 m) b + 2 h T² b: each input of a product or norm, logits and softmax;
       dots: T (7 w + m) b: the results of products with parameters, and the input;
+      hidden: T (2 w + m) b: the input, what attention gives, and the hidden units;
       full: T w b: the input alone.
-    To "dots" and "full" belongs one block as under "none", while it is made again.
+    To all but "none" belongs one block as under "none", while it is made again.
     """
     model, goal = config.model, config.objective
     patches = (model.image.image_size // model.image.patch) ** 2
@@ -116,11 +117,12 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
     if goal.inclusion_masked:
         share = max(1, parts // goal.mask_every)
         views.append((rows // goal.mask_every // share, int(goal.mask_image_keep * patches)))
+    turns = config.tower_parts
     # Passes run one after the other; without accumulation all are kept until the backward pass.
     kept = []
     for count, image_tokens in views:
         image, text = (
-            count * _tower(model, tower, tokens, tensor)
+            _tower(model, tower, tokens, tensor, count, max(1, count // turns))
             for tower, tokens in ((model.image, image_tokens), (model.text, model.text.length))
         )
         kept.append(image + text)
@@ -128,22 +130,29 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
 
 
 def _tower(
-    model: ModelConfig, tower: ImageTowerConfig | TextTowerConfig, tokens: int, tensor: int
+    model: ModelConfig,
+    tower: ImageTowerConfig | TextTowerConfig,
+    tokens: int,
+    tensor: int,
+    rows: int,
+    at_a_time: int,
 ) -> int:
-    """Bytes for one image or text."""
+    """Bytes for some images or texts, so many at a time."""
     size = jnp.dtype(model.dtype).itemsize
     tokens += 1 if model.heads == "deterministic" else 2
     # Heads and hidden units are split over `tensor`; the width is not.
     whole: float = (
         tokens * (4 * tower.width + (4 * tower.width + 2 * tower.mlp_dim) / tensor) * size
     )
-    whole += tower.num_heads / tensor * tokens**2 * (4 + size)
+    whole += tower.num_heads / tensor * tokens**2 * 2 * size
     if model.remat == "none":
-        return math.ceil(tower.depth * whole)
+        return math.ceil(rows * tower.depth * whole)
     block: float = tokens * tower.width * size
+    if model.remat == "hidden":
+        block += tokens * (tower.width + tower.mlp_dim) / tensor * size
     if model.remat == "dots":
         block += tokens * (2 * tower.width + (4 * tower.width + tower.mlp_dim) / tensor) * size
-    return math.ceil(tower.depth * block + whole)
+    return math.ceil(rows * tower.depth * block + at_a_time * whole)
 
 
 def loss_bytes(config: TrainConfig, rows: int) -> int:

@@ -45,7 +45,7 @@ def compile_step(
     began = time.monotonic()
     lowered = lower_step(config, mesh)
     try:
-        executable = lowered.compile(compiler_options=options or None)
+        executable = lowered.compile(compiler_options=_typed(options or {}))
     except jax.errors.JaxRuntimeError as error:
         if not _TOO_LARGE.search(str(error)):
             raise
@@ -69,7 +69,10 @@ def lower_step(config: TrainConfig, mesh: jax.sharding.Mesh) -> Any:
     state = abstract_state(model, transformation, mesh)
     # The functions that lay out activations ask for the mesh that is set; an abstract one will do.
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        return train_step.lower(state, abstract_batch(config, mesh))
+        traced = train_step.trace(state, abstract_batch(config, mesh))
+        # Devices of a topology say "gpu", which JAX takes for a backend that has to be there.
+        platform = mesh.devices.flat[0].platform
+        return traced.lower(lowering_platforms=("cuda" if platform == "gpu" else platform,))
 
 
 def abstract_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> Batch:
@@ -102,6 +105,12 @@ def parse_options(words: list[str]) -> dict[str, str]:
             raise ConfigError(f"--xla {word!r}: an option of the compiler is written NAME=VALUE")
         options[name] = value
     return options
+
+
+def _typed(options: dict[str, str]) -> dict[str, str | bool]:
+    """JAX takes truth values as such."""
+    truth = {"true": True, "false": False}
+    return {name: truth.get(value.lower(), value) for name, value in options.items()}
 
 
 def _reason(message: str) -> str:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from prolip import sharding
@@ -45,7 +46,7 @@ class Attention(nnx.Module):
     def __call__(self, x: Float[Array, "batch length embed"]):
         heads = spec("batch", "length", "heads", "head_dim")
         query, key, value = (f(x, out_sharding=heads) for f in (self.query, self.key, self.value))
-        x = attend(query, key, value)
+        x = checkpoint_name(attend(query, key, value), "attended")
         return self.out(x, out_sharding=spec("batch", "length", "embed"))
 
 
@@ -74,7 +75,8 @@ class Mlp(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "batch length embed"]):
-        x = self.up(x, out_sharding=spec("batch", "length", "mlp"))
+        # Names for the remat policies of `transformer`.
+        x = checkpoint_name(self.up(x, out_sharding=spec("batch", "length", "mlp")), "hidden")
         x = activate(x, self.activation)
         return self.down(x, out_sharding=spec("batch", "length", "embed"))
 
@@ -105,16 +107,27 @@ class Block(nnx.Module):
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Softmax attention over [batch, length, heads, head_dim]."""
-    if query.dtype != jnp.float64:
+    """Softmax attention over [batch, length, heads, head_dim].
+
+    In bfloat16 the logits and their softmax are as well, as in big_vision: they are the largest
+    arrays of a block, and what is moved most. Sums are in float32.
+    """
+    if query.dtype == jnp.float32:
         return jax.nn.dot_product_attention(query, key, value)
-    # The library function rounds its logits to float32.
-    logits = jnp.einsum("bqnh,bknh->bnqk", query, key) * query.shape[-1] ** -0.5
+    # The library function has its logits in float32, whatever it is given.
+    # A scale in bfloat16 would be off by up to 0.4 %.
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    query = (query.astype(wide) * query.shape[-1] ** -0.5).astype(query.dtype)
+    logits = jnp.einsum("bqnh,bknh->bnqk", query, key)
     return jnp.einsum("bnqk,bknh->bqnh", jax.nn.softmax(logits), value)
 
 
 def activate(x: jax.Array, activation: Activation) -> jax.Array:
-    """Exact GELU, or the sigmoid form of early CLIP models."""
+    """Exact GELU, or the sigmoid form of early CLIP models.
+
+    By `erf`, as PyTorch has it; `jax.nn.gelu` calls `erfc`, which takes several times as long. The
+    difference, 1e-6 at most in float32, is in the rounding of values that are nearly zero.
+    """
     if activation == "quick_gelu":
         return x * jax.nn.sigmoid(jnp.asarray(1.702, x.dtype) * x)
-    return jax.nn.gelu(x, approximate=False)
+    return x * (0.5 * jax.lax.erf(x * jnp.asarray(2**-0.5, x.dtype)) + 0.5)

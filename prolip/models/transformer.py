@@ -8,7 +8,13 @@ from prolip.config import ImageTowerConfig, Remat, TextTowerConfig
 from prolip.models.layers import Block
 
 # What the backward pass keeps of a block. "dots": the products, which are dear to make again.
-POLICIES = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+# "hidden": of them those that cost most for their size; where memory is slower than products, as on
+# TPUs, the rest is made again sooner than read.
+POLICIES = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "hidden": jax.checkpoint_policies.save_only_these_names("hidden", "attended"),
+    "full": None,
+}
 
 
 class Transformer(nnx.Module):

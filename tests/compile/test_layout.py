@@ -52,7 +52,7 @@ def test_gradients_are_exchanged_as_the_compiled_step_does():
 
 
 def test_remat_and_accumulation_keep_less():
-    kept = [layout(config_of(remat)).activations for remat in ("none", "dots", "full")]
+    kept = [layout(config_of(remat)).activations for remat in ("none", "dots", "hidden", "full")]
     assert kept == sorted(kept, reverse=True)
     assert layout(config_of(accumulation_steps=4)).activations < kept[0] / 3
 
