@@ -54,7 +54,8 @@ def _write_workdir(model: Model, path: Path, source: str) -> None:
     if model.hub is None:
         raise SourceError(f"{source} is a checkpoint of this layout already")
     preprocessing = model.preprocessing
-    data = DataConfig(mean=preprocessing.mean, std=preprocessing.std)
+    # Nobody knows what it was trained on: evaluation has to be told.
+    data = DataConfig(name="", mean=preprocessing.mean, std=preprocessing.std)
     config = TrainConfig(model=model.config, data=data)
     workdir = open_workdir(path)
     assets = {

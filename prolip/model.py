@@ -45,6 +45,7 @@ class Model:
         *,
         no_tokenizer: str = "this model has no tokenizer",
         hub: dict[str, Any] | None = None,
+        source: str = "",
     ):
         """Keeps what it is given; `load` is the way to make one.
 
@@ -56,8 +57,10 @@ class Model:
           mesh: of local devices.
           no_tokenizer: why there is no tokenizer, for those who ask for it.
           hub: the config.json that it was published with, if it was.
+          source: what `load` finds the same model by, from anywhere.
         """
-        self.config, self.preprocessing, self.hub = config, preprocessing, hub
+        self.config, self.preprocessing = config, preprocessing
+        self.hub, self.source = hub, source
         self._tokenizer, self._no_tokenizer = tokenizer, no_tokenizer
         self._params, self._mesh = params, mesh
         self._image, self._pixels, self._text = _functions(config, preprocessing)
@@ -268,19 +271,20 @@ def load(source: str | Path, step: int | None = None, *, dtype: DType | None = N
         hub.refuse_pickles(path)
         raise SourceError(f"{path} is a file; give the directory that it is in")
     if hub.is_hub_layout(path):
-        published = hub.read(path, fetch=hub_download.cached)
+        published, found = hub.read(path, fetch=hub_download.cached), str(path.resolve())
     elif path.is_dir():
         return _load_checkpoint(path, step, dtype)
     elif hub_download.looks_like_id(str(source)):
-        published = hub.read(hub_download.download(str(source)), fetch=hub_download.fetch)
+        found = str(source)
+        published = hub.read(hub_download.download(found), fetch=hub_download.fetch)
     else:
         raise CheckpointError(f"{path} does not exist")
     if step is not None:
         raise SourceError(f"{source} is a published checkpoint: it has no step {step}")
-    return from_published(published, dtype)
+    return from_published(published, dtype, found)
 
 
-def from_published(published: hub.Published, dtype: DType | None = None) -> Model:
+def from_published(published: hub.Published, dtype: DType | None = None, source: str = "") -> Model:
     """A model from what a directory in the Hub's layout holds; takes over its parameters."""
     config = _computing_in(published.config, dtype)
     mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
@@ -293,6 +297,7 @@ def from_published(published: hub.Published, dtype: DType | None = None) -> Mode
         mesh,
         no_tokenizer=published.no_tokenizer,
         hub=published.hub,
+        source=source,
     )
 
 
@@ -326,6 +331,7 @@ def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> 
         mesh,
         no_tokenizer="" if tokenizer else f"checkpoint {step} was made without a tokenizer",
         hub=json.loads(assets[HUB_ASSET]) if HUB_ASSET in assets else None,
+        source=str(store.directory / str(step)),
     )
 
 

@@ -150,6 +150,8 @@ def test_a_checkpoint_is_all_that_loading_needs(workdir, tmp_path, model):
     alone = prolip.load(tmp_path / "checkpoints")
     same(alone.encode_text(["cat"]), model.encode_text(["cat"]))
     older = prolip.load(tmp_path / "checkpoints", step=1)
+    assert older.source == str(tmp_path / "checkpoints" / "1")
+    assert prolip.load(older.source).identity == older.identity
     assert not np.allclose(older.encode_text(["cat"]).mean, model.encode_text(["cat"]).mean)
     with pytest.raises(CheckpointError):
         prolip.load(tmp_path / "checkpoints", step=7)

@@ -1,6 +1,7 @@
 """`prolip embed`."""
 
 import argparse
+import dataclasses
 
 from prolip.cli import processes
 
@@ -105,8 +106,9 @@ def run(args: argparse.Namespace) -> int:
         max_bad_fraction=args.max_bad_fraction,
         process_index=int(index) if args.share else None,
         process_count=int(count) if args.share else None,
-        checkpoint=args.checkpoint,
     )
     model = prolip.load(args.checkpoint, args.step, dtype=args.dtype)
+    # The very step, from anywhere: the newest one of a workdir may be another tomorrow.
+    options = dataclasses.replace(options, checkpoint=model.source)
     bulk.embed(model, collection, args.out, options)
     return 0

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     masks = [index.items.mask(text) for text in args.filter]
     if args.ids:
-        masks.append(index.items.mask(Path(args.ids).read_text(encoding="utf8").splitlines()))
+        masks.append(index.items.mask(Path(args.ids).read_text(encoding="utf8").split("\n")))
     answers: dict[int, Answer] = {}
     for kind in (str, Path):  # Texts and images are searched for apart, each in one pass.
         chosen = [i for i, query in enumerate(queries) if isinstance(query, kind)]

@@ -21,11 +21,12 @@ from prolip.data.tokenizer import Tokenizer
 from prolip.interop import released
 from prolip.interop.errors import SourceError
 from prolip.interop.hub_config import hub_config, model_config, projection_bias
-from prolip.interop.hub_tokenizer import read_tokenizer
+from prolip.interop.hub_tokenizer import hub_files, read_tokenizer
 from prolip.models import two_tower
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+PREPROCESSING = "preprocessing.json"  # Ours, of a checkpoint that was trained here.
 INDEX = "model.safetensors.index.json"  # Of weights in several files.
 DTYPES = ("F32", "F16", "BF16")  # Which float32 holds exactly.
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -76,7 +77,7 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
     hub = read_json(path / CONFIG)
     try:
         config = model_config(hub)
-        preprocessing = _preprocessing(hub, config)
+        preprocessing = _preprocessing(path, hub, config)
         shapes = abstract_params(config)
         wanted = released.table(config, projection_bias(hub))
     except (ConfigError, ValueError) as error:
@@ -111,7 +112,7 @@ def write(
       tokenizer: goes along as `tokenizer.json` or `tokenizer.model`.
       base: the config.json that the model once came from.
       hub_id: where it will be published, which the released code loads the tokenizer from.
-      preprocessing: of its images; None is that of the released code.
+      preprocessing: of its images, in a file of ours: the released code has one way only.
 
     Raises:
       ConfigError: the released code can't build such a model.
@@ -124,10 +125,6 @@ def write(
             **text_cfg.get("tokenizer_kwargs", {}),
             "clean": tokenizer.cleaning,
         }
-    if preprocessing is not None:
-        statistics = preprocessing.mean, preprocessing.std
-        if statistics != _statistics(hub):
-            hub["preprocess_cfg"] = dict(zip(("mean", "std"), map(list, statistics), strict=True))
     if hub_id:
         text_cfg["hf_tokenizer_name"] = hub_id
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -140,7 +137,7 @@ def write(
     try:
         _write_weights(temporary / WEIGHTS, params, released.table(config, projection_bias(hub)))
         (temporary / CONFIG).write_text(json.dumps(hub, indent=2, sort_keys=True) + "\n")
-        for name, content in (tokenizer.files() if tokenizer else {}).items():
+        for name, content in _beside(tokenizer, preprocessing).items():
             (temporary / name).write_bytes(content)
         temporary.chmod(0o755)  # `mkdtemp` makes it private.
         if path.exists():
@@ -150,6 +147,14 @@ def write(
         raise SourceError(f"{path} can't be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(tokenizer: Tokenizer | None, preprocessing: Preprocessing | None) -> dict[str, bytes]:
+    """What config.json has no field for; the released code leaves our own files alone."""
+    files = {} if tokenizer is None else {**tokenizer.files(), **hub_files(tokenizer)}
+    if preprocessing is not None:
+        files[PREPROCESSING] = json.dumps(preprocessing.to_dict(), indent=1).encode()
+    return files
 
 
 def _write_weights(path: Path, params: released.Params, wanted: list[released.Tensor]) -> None:
@@ -238,7 +243,12 @@ def _tensor(file: Path, name: str) -> np.ndarray:
     return value
 
 
-def _preprocessing(hub: Mapping[str, Any], config: ModelConfig) -> Preprocessing:
+def _preprocessing(path: Path, hub: Mapping[str, Any], config: ModelConfig) -> Preprocessing:
+    if (path / PREPROCESSING).is_file():
+        try:
+            return Preprocessing.from_dict(read_json(path / PREPROCESSING))
+        except (KeyError, TypeError) as error:
+            raise SourceError(f"{path / PREPROCESSING} is damaged: {error}") from error
     mean, std = _statistics(hub)
     return Preprocessing(config.image.image_size, mean, std, form="released")
 

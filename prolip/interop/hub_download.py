@@ -1,5 +1,6 @@
 """Fetches a published checkpoint through huggingface_hub, into its cache."""
 
+import contextlib
 import logging
 import re
 from pathlib import Path
@@ -22,7 +23,7 @@ def looks_like_id(source: str) -> bool:
 def download(source: str) -> Path:
     """Directory with the configuration and weights of a Hub id, from the cache where they are.
 
-    And the tokenizer, where it is one of ours; config.json names those of others.
+    And tokenizer and preprocessing, where they are ours; config.json names those of others.
 
     Args:
       source: "owner/name" or "owner/name@revision".
@@ -45,7 +46,7 @@ def download(source: str) -> Path:
             index = _file(repository, hub.INDEX, revision)
             for name in sorted(set(hub.read_json(index).get("weight_map", {}).values())):
                 _file(repository, name, revision)
-        _own_tokenizer(repository, revision)
+        _own_files(repository, revision)
     except SourceError:
         raise
     except Exception as error:  # No network, no such repository, no permission, a bad name ...
@@ -61,7 +62,9 @@ def download(source: str) -> Path:
     return config.parent
 
 
-def _own_tokenizer(repository: str, revision: str) -> None:
+def _own_files(repository: str, revision: str) -> None:
+    with contextlib.suppress(Exception):  # Mostly there is none.
+        _file(repository, hub.PREPROCESSING, revision)
     try:
         name = hub.read_json(_file(repository, SPEC, revision)).get("file")
         if name in (HF, SENTENCEPIECE):

@@ -1,16 +1,20 @@
 """The tokenizer of a published checkpoint, from the files that lie beside it or on the Hub."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import sentencepiece
+import tokenizers
 
 from prolip.config import Cleaning, TextTowerConfig
 from prolip.data.records import DataError
 from prolip.data.tokenizer import HF, SENTENCEPIECE, SPEC, Tokenizer, load_tokenizer
 from prolip.interop.errors import SourceError
+
+log = logging.getLogger(__name__)
 
 # Where the released code makes its own byte-pair encoding, a file of the same vocabulary.
 CLIP_REPOSITORY = "openai/clip-vit-base-patch32"
@@ -60,11 +64,29 @@ def read_tokenizer(
                 f"{vocabulary.name} into {path}, or pass token ids"
             )
         kwargs = text_cfg.get("tokenizer_kwargs") or {}
+        if set(kwargs) - {"clean"}:
+            log.warning("config.json: tokenizer_kwargs not known: %s", ", ".join(sorted(kwargs)))
         return _fitting(_tokenizer(vocabulary, pad, kwargs, tower, bool(named)), tower), ""
     except DataError as error:
         raise SourceError(f"{path}: {error}") from error
     except OSError as error:
         raise SourceError(f"{path}: the tokenizer can't be read: {error.strerror}") from error
+
+
+def hub_files(tokenizer: Tokenizer) -> dict[str, bytes]:
+    """What `transformers` needs beside `tokenizer.json` to make the same rows of ids."""
+    vocabulary = tokenizer.files().get(HF)
+    if vocabulary is None:
+        return {}
+    pad = tokenizers.Tokenizer.from_buffer(vocabulary).id_to_token(tokenizer.pad_id)
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": pad,
+        "model_max_length": tokenizer.length,
+        "padding_side": "right",
+        "truncation_side": "right",
+    }
+    return {SETTINGS: json.dumps(settings, indent=1).encode()}
 
 
 def _tokenizer(

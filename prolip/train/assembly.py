@@ -72,6 +72,13 @@ class Start:
         source = self._source
         # `Start` lives as long as the run, on whose devices the weights would stay.
         del self._source
+        for name in ("mean", "std"):
+            there, here = getattr(source.preprocessing, name), getattr(self._config.data, name)
+            if there != here:
+                raise ConfigError(
+                    f"config.data.{name}: {here}, but the weights of config.init_from were trained "
+                    f"with {there}"
+                )
         params = resize.fit(jax.device_get(source.params), source.config, self._config.model)
         return state._replace(params=jax.tree.map(_on_mesh, params, like.params))
 

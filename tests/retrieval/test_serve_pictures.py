@@ -39,13 +39,18 @@ def test_a_picture_is_found_wherever_a_collection_may_have_it(folder, tmp_path):
     places = {
         str(folder): f"{folder}/01.png",
         f"{tmp_path}/shard.tar": f"{tmp_path}/shard.tar::a/01.png",
-        "a.tar ... b.tar (2 tars)": f"{tmp_path}/shard.tar::a/01.png",
+        f"{tmp_path}/shard.tar ... {folder}/02.tar (2 tars)": f"{tmp_path}/shard.tar::a/01.png",
         f"{tmp_path}/table.parquet": f"{tmp_path}/table.parquet::1",
         f"{tmp_path}/table.csv": f"{tmp_path}/table.csv::1",
-        "made by a program": f"{folder}/01.png",
     }
+    (folder / "02.tar").touch()
     for source, uri in places.items():
         assert shows(Pictures(source, 64).of(uri, None), 1), uri
+
+
+def test_a_source_that_names_no_folder_shows_no_files(folder):
+    for source in ("made by a program", "", "/gone/a.tar ... /gone/b.tar (2 tars)", "/"):
+        assert Pictures(source, 64).of(f"{folder}/01.png", None) is None
 
 
 def test_a_picture_of_a_tfds_data_set_is_found(tmp_path):

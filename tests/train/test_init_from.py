@@ -133,6 +133,12 @@ def test_positions_are_stretched_and_the_run_goes_on(config, first, tmp_path):
         assert store.latest() == 3
 
 
+def test_other_statistics_of_images_are_refused(config, first, tmp_path):
+    data = dataclasses.replace(config.data, mean=(0.5, 0.5, 0.5))
+    with pytest.raises(ConfigError, match=r"config\.data\.mean: \(0\.5"):
+        train(dataclasses.replace(config, init_from=str(first), data=data), tmp_path / "run")
+
+
 def test_another_architecture_is_refused_before_anything_is_written(config, first, tmp_path):
     other = dataclasses.replace(
         config,
@@ -159,6 +165,8 @@ def test_a_converted_checkpoint_is_begun_with_by_its_workdir(config, first, tmp_
         assert model.identity["weights"] == source.identity["weights"]
         assert model.identity["tokenizer"] == source.identity["tokenizer"]
         assert np.array_equal(model.encode_text(texts).mean, source.encode_text(texts).mean)
+    settings = json.loads((tmp_path / "hub" / "tokenizer_config.json").read_text())
+    assert settings["pad_token"] == "[PAD]" and settings["model_max_length"] == 16
     assert '"hf_tokenizer_name": "me/emoji"' in (tmp_path / "hub" / "config.json").read_text()
     model = train(dataclasses.replace(config, init_from=str(tmp_path / "orbax")), tmp_path / "run")
     assert_equal_but(model, source)

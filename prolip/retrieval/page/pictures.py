@@ -23,6 +23,7 @@ from prolip.retrieval.collections.tar_index import members
 QUALITY = 85
 OPEN_TARS = 64
 TFDS = "tfds:"
+TARS = " ... "  # Between the first and the last of several, see `collections.tars`.
 MEMBER = re.compile(r"(?P<tar>.*?\.tar)::(?P<member>.*)", re.IGNORECASE | re.DOTALL)
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,9 @@ class _Tar(NamedTuple):
 class Pictures:
     """Finds pictures by what the collection says of them: its thumbnail, or where the item is.
 
-    Only what decodes as an image is shown, and of files only those in the folder that was embedded:
-    a collection whose columns were tampered with can't make the page give away others.
+    Only what decodes as an image is shown, and of files only those in the folder that was embedded,
+    or none where the manifest names no folder that is there: a collection whose columns were
+    tampered with can't make the page give away others.
 
     Args:
       source: of the collection, from its manifest.
@@ -49,9 +51,7 @@ class Pictures:
     def __init__(self, source: str, size: int, column: str = "", data_dir: str = ""):
         self._source, self._size = source, size
         self._column, self._data_dir = column, data_dir
-        folder = source if os.path.isdir(source) else os.path.dirname(source)
-        # "first.tar ... last.tar" and what is no path at all name no folder.
-        self._folder = os.path.realpath(folder) if os.path.exists(source) else None
+        self._folder = _folder(source)
         self._tar = functools.lru_cache(maxsize=OPEN_TARS)(_open_tar)
 
     def of(self, uri: str | None, stored: bytes | None) -> bytes | None:
@@ -89,11 +89,9 @@ class Pictures:
         return read_file(self._path(uri))
 
     def _path(self, name: str) -> str:
-        if self._folder is not None:
-            return path_inside(self._folder, name)
-        if not os.path.isabs(name):  # Web addresses too.
-            raise BadRecord("not a path")
-        return name
+        if self._folder is None:
+            raise BadRecord("outside of what was embedded")
+        return path_inside(self._folder, name)
 
     def _row(self, number: int) -> bytes:
         collection = self._collection
@@ -124,6 +122,17 @@ def thumbnail(image: Image.Image, size: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
+
+
+def _folder(source: str) -> str | None:
+    """The folder that holds what was embedded; None where `source` names none that is there."""
+    named, separator, rest = source.partition(TARS)
+    paths = [named, rest.rpartition(" (")[0]] if separator else [source]
+    if not all(os.path.exists(path) for path in paths):
+        return None
+    folders = [path if os.path.isdir(path) else os.path.dirname(path) for path in paths]
+    common = os.path.realpath(os.path.commonpath([os.path.abspath(f) for f in folders]))
+    return None if common == os.path.dirname(common) else common  # Not all of the disk.
 
 
 def _open_tar(path: str) -> _Tar:
