@@ -10,8 +10,8 @@ os.environ["XLA_FLAGS"] = " ".join(
         # Tests compile much and run little: the program is the same, its machine code is not
         # optimised.
         "--xla_backend_optimization_level=0",
-        # In its other order of work, collectives of a loop and of what is beside it can wait for each
-        # other for ever: seen with a split of parameters on eight devices.
+        # In its other order of work, collectives of a loop and of what is beside it can wait for
+        # each other for ever: seen with a split of parameters on eight devices.
         "--xla_cpu_enable_concurrency_optimized_scheduler=false",
         # Eight devices on a busy core or two: a collective that waits is slow, not stuck.
         "--xla_cpu_collective_call_terminate_timeout_seconds=600",
