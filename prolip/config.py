@@ -37,7 +37,7 @@ Mode = Literal["max", "min"]
 BOUNDS = {
     **dict.fromkeys(
         (
-            *("total_steps", "global_batch", "accumulation_steps", "tower_parts", "image_size"),
+            *("total_steps", "global_batch", "accumulation_steps", "image_size"),
             *("patch", "width"),
             *("depth", "num_heads", "mlp_dim", "length", "vocab_size", "embed_dim", "unroll"),
             *("mask_every", "reference_world_size", "every", "batch", "block", "bins"),
@@ -46,7 +46,10 @@ BOUNDS = {
         (1, math.inf),
     ),
     **dict.fromkeys(
-        ("warmup_steps", "cooldown_steps", "max_skipped", "num_threads", "num_workers", "prefetch"),
+        (
+            *("warmup_steps", "cooldown_steps", "max_skipped", "num_threads", "num_workers"),
+            *("prefetch", "block_rows"),
+        ),
         (0, math.inf),
     ),
     **dict.fromkeys(
@@ -108,9 +111,9 @@ class ModelConfig:
     # Of the computation; trained parameters are always float32. "float64" is for checking numbers
     # and needs jax_enable_x64.
     dtype: DType = "float32"
-    # What the backward pass recomputes of a block: nothing; all but products; all but the hidden
-    # units and what attention gives; all.
+    # The backward pass recomputes nothing; all but products, or hidden units and attention; or all.
     remat: Remat = "none"
+    block_rows: int = 0  # Of a device at a time, where they divide: few fit fast memory. 0: all.
     unroll: int = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0
@@ -280,9 +283,6 @@ class TrainConfig:
     accumulation_steps: int = (
         1  # Micro-batches of one step; the loss stays that of the whole batch.
     )
-    # Parts in which the towers see their rows one after the other, so that what a block makes stays
-    # in fast memory. No more products; gradients are exchanged once for each part.
-    tower_parts: int = 1
     non_finite: NonFinite = "stop"
     max_skipped: int = 20  # Non-finite steps in a row after which "skip" stops as well.
     model: ModelConfig = ModelConfig()

@@ -131,6 +131,12 @@ def batch_shards(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
+def set_batch_shards() -> int:
+    """The same of the mesh that is set."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
 def process_rows(mesh: Mesh, global_batch: int) -> tuple[int, int]:
     """First row and number of rows of the global batch that this process feeds."""
     sharding = NamedSharding(mesh, spec("batch"))

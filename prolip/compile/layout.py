@@ -117,12 +117,11 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
     if goal.inclusion_masked:
         share = max(1, parts // goal.mask_every)
         views.append((rows // goal.mask_every // share, int(goal.mask_image_keep * patches)))
-    turns = config.tower_parts
     # Passes run one after the other; without accumulation all are kept until the backward pass.
     kept = []
     for count, image_tokens in views:
         image, text = (
-            _tower(model, tower, tokens, tensor, count, max(1, count // turns))
+            _tower(model, tower, tokens, tensor, count, min(model.block_rows or count, count))
             for tower, tokens in ((model.image, image_tokens), (model.text, model.text.length))
         )
         kept.append(image + text)

@@ -55,7 +55,7 @@ class Report:
     global_batch: int
     pairs_per_device: int
     accumulation_steps: int
-    tower_parts: int
+    block_rows: int
     remat: str
     fits: bool
     out_of_memory: str  # The compiler's sentence; "" where it fits.
@@ -107,7 +107,7 @@ def summarize(
         global_batch=config.global_batch,
         pairs_per_device=config.global_batch // num_devices,
         accumulation_steps=config.accumulation_steps,
-        tower_parts=config.tower_parts,
+        block_rows=config.model.block_rows,
         remat=config.model.remat,
         fits=fits,
         out_of_memory=compiled.out_of_memory,
@@ -207,8 +207,8 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     yield "mesh", " ".join(f"{axis}={size}" for axis, size in report.mesh.items())
     yield "global batch", f"{report.global_batch:,}"
     yield "pairs of a device", f"{report.pairs_per_device:,}"
-    parts = f"{report.accumulation_steps}, {report.tower_parts}, {report.remat}"
-    yield "accumulation steps, tower parts, remat", parts
+    parts = f"{report.accumulation_steps}, {report.block_rows or 'all'}, {report.remat}"
+    yield "accumulation steps, rows of a block, remat", parts
     usable = f"of {report.usable_bytes / GIB:.2f} GiB"
     if report.memory is None:
         needs = re.search(r"\(([\d.]+)([KMGT])\)", report.out_of_memory)

@@ -42,7 +42,12 @@ class TextTower(nnx.Module):
             )
         )
         self.transformer = Transformer(
-            tower, remat=config.remat, unroll=config.unroll, dtype=dtype, rngs=rngs
+            tower,
+            remat=config.remat,
+            unroll=config.unroll,
+            block_rows=config.block_rows,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.norm_final = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, dtype=wide, rngs=rngs)

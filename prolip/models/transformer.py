@@ -1,9 +1,11 @@
 """A stack of equal blocks: built by `vmap`, run by `scan`, compiled once whatever the depth."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from prolip import sharding
 from prolip.config import ImageTowerConfig, Remat, TextTowerConfig
 from prolip.models.layers import Block
 
@@ -26,10 +28,11 @@ class Transformer(nnx.Module):
         *,
         remat: Remat,
         unroll: int,
+        block_rows: int = 0,
         dtype,
         rngs: nnx.Rngs,
     ):
-        self.remat, self.unroll = remat, unroll
+        self.remat, self.unroll, self.block_rows = remat, unroll, block_rows
 
         def block(key: jax.Array) -> Block:
             return Block(
@@ -46,10 +49,40 @@ class Transformer(nnx.Module):
         self.blocks = jax.vmap(block)(jax.random.split(rngs.params(), config.depth))
 
     def __call__(self, x: Float[Array, "batch length embed"]):
-        def step(x, block):
-            return block(x), None
-
+        run = Block.__call__
         if self.remat != "none":
-            step = jax.checkpoint(step, prevent_cse=False, policy=POLICIES[self.remat])
-        x, _ = jax.lax.scan(step, x, self.blocks, unroll=self.unroll)
-        return x
+            run = jax.checkpoint(run, prevent_cse=False, policy=POLICIES[self.remat])
+
+        def step(parts, block):
+            # Written out, not a loop: what is kept for the backward pass is then copied once, and
+            # the gradients of the parts are added before devices exchange them.
+            return tuple(run(block, x) for x in parts), None
+
+        parts = split(x, num_parts(len(x), self.block_rows))
+        parts, _ = jax.lax.scan(step, parts, self.blocks, unroll=self.unroll)
+        return merge(parts)
+
+
+def num_parts(num_rows: int, block_rows: int) -> int:
+    """Parts of so many rows of a device that a batch has; 1 where they don't divide."""
+    if not block_rows:
+        return 1
+    own = num_rows if sharding.no_mesh() else num_rows // sharding.set_batch_shards()
+    return own // block_rows if own % block_rows == 0 else 1
+
+
+def split(x: Float[Array, "batch length embed"], parts: int) -> tuple[jax.Array, ...]:
+    """Part k has the rows k, k + parts, ...: every device keeps its own rows."""
+    if parts == 1:
+        return (x,)
+    shape = (len(x) // parts, parts, *x.shape[1:])
+    x = sharding.reshape(x, shape, "batch", "dim", "length", "embed")
+    return tuple(x[:, k] for k in range(parts))
+
+
+def merge(parts: tuple[jax.Array, ...]) -> Float[Array, "batch length embed"]:
+    """The inverse of `split`."""
+    if len(parts) == 1:
+        return parts[0]
+    x = jnp.stack(parts, axis=1)
+    return sharding.reshape(x, (len(x) * len(parts), *x.shape[2:]), "batch", "length", "embed")

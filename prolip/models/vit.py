@@ -45,7 +45,12 @@ class ImageTower(nnx.Module):
         )
         self.norm_pre = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=dtype, rngs=rngs)
         self.transformer = Transformer(
-            tower, remat=config.remat, unroll=config.unroll, dtype=dtype, rngs=rngs
+            tower,
+            remat=config.remat,
+            unroll=config.unroll,
+            block_rows=config.block_rows,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.norm_post = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, use_bias=False, dtype=wide, rngs=rngs)

@@ -55,20 +55,6 @@ def value_and_grad(
     return value, grads
 
 
-def in_parts(encode: Callable[[Any, Any], Any], num_parts: int) -> Callable[[Any, Any], Any]:
-    """The same function of (params, inputs), of some rows at a time and differentiable.
-
-    Unlike the parts of a `Pass`, it keeps what the backward pass needs of all, and embeds once.
-    """
-    if num_parts == 1:
-        return encode
-
-    def whole(params: Any, inputs: Any) -> Any:
-        return merge(jax.lax.map(lambda part: encode(params, part), split(inputs, num_parts)))
-
-    return whole
-
-
 def split(tree: Any, num_parts: int) -> Any:
     """[rows, ...] to [parts, rows / parts, ...]: part k has the rows k, k + parts, ...
 

@@ -85,8 +85,7 @@ def loss_and_grads(
     weight = None
     if config.data.augment.mixup:
         images, weight = mixup(images, jax.random.fold_in(key, 1), config.data.augment.mixup)
-    encode = _encode(model, config.tower_parts)
-    passes = [accumulate.Pass(encode, (images, batch.text), config.accumulation_steps)]
+    passes = [accumulate.Pass(_encode(model), (images, batch.text), config.accumulation_steps)]
     if goal.inclusion_masked:
         # Not of `key` itself: its halves are what folding in 0 and 1 gives.
         keep_key, text_key = jax.random.split(jax.random.fold_in(key, 2))
@@ -95,8 +94,7 @@ def loss_and_grads(
         keep = kept_patches(keep_key, config)
         # No part of the masked pass is larger than a part of the whole one.
         num_parts = max(1, config.accumulation_steps // goal.mask_every)
-        encode = _encode(model, max(1, config.tower_parts // goal.mask_every), keep)
-        passes.append(accumulate.Pass(encode, (rows[0], texts), num_parts))
+        passes.append(accumulate.Pass(_encode(model, keep), (rows[0], texts), num_parts))
 
     def loss(params: Any, embeddings: Sequence[tuple[Gaussian, Gaussian]]):
         originals = masks = None
@@ -137,11 +135,6 @@ def check(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
     if steps < 1 or rows % steps:
         raise ConfigError(
             f"config.accumulation_steps: {steps} does not divide the {rows} pairs of a device"
-        )
-    if (rows // steps) % config.tower_parts:
-        raise ConfigError(
-            f"config.tower_parts: {config.tower_parts} does not divide the {rows // steps} pairs "
-            "that a device has in an accumulation step"
         )
     stride = goal.mask_every
     if goal.inclusion_masked and (rows % stride or (rows // stride) % max(1, steps // stride)):
@@ -191,12 +184,12 @@ def digest(batch: Batch) -> jax.Array:
     return (mixed ^ (mixed >> 15)).sum(dtype=jnp.uint32)
 
 
-def _encode(model: TwoTower, num_parts: int, keep: jax.Array | None = None):
+def _encode(model: TwoTower, keep: jax.Array | None = None):
     def encode(params: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Gaussian, Gaussian]:
         images, tokens = inputs
         return model.image(params, images, keep), model.text(params, tokens)
 
-    return accumulate.in_parts(encode, num_parts)
+    return encode
 
 
 def _mask_texts(tokens: jax.Array, key: jax.Array, drop: float, ids: TextIds) -> jax.Array:

@@ -144,3 +144,15 @@ def test_chips_have_the_figures_that_their_makers_publish():
     assert {name: chip.peak_flops / 1e12 for name, chip in TPUS.items()} == {
         "v4": 275, "v5e": 197, "v5p": 459, "v6e": 918,
     }  # fmt: skip
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax_cuda12_plugin") is None, reason="needs the extra `aot-gpu`"
+)
+@pytest.mark.slow
+def test_step_compiles_for_gpus_and_gathers_texts_alone(tmp_path):
+    report, _ = compiled(tmp_path, "h100:1x1x8", "--estimate")
+    assert report["fits"] and report["num_devices"] == 8
+    assert report["estimated_seconds"] is None  # This compiler estimates nothing.
+    gathers = [t for t in report["traffic"] if t["kind"] == "all-gather"]
+    assert sum(t["nbytes"] for t in gathers) < 2 * 1024 * 64 * 4
