@@ -274,7 +274,8 @@ def load(source: str | Path, step: int | None = None, *, dtype: DType | None = N
         published, found = hub.read(path, fetch=hub_download.cached), str(path.resolve())
     elif path.is_dir():
         return _load_checkpoint(path, step, dtype)
-    elif hub_download.looks_like_id(str(source)):
+    # A slip in "runs/demo" is no Hub id where there is a folder "runs".
+    elif hub_download.looks_like_id(str(source)) and not path.parent.is_dir():
         found = str(source)
         published = hub.read(hub_download.download(found), fetch=hub_download.fetch)
     else:

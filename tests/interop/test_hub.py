@@ -319,8 +319,11 @@ def test_offline_machines_are_told_what_to_place(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
     with pytest.raises(SourceError, match=r"config.json and model.safetensors of some/model"):
         prolip.load("some/model")
-    with pytest.raises(CheckpointError, match="does not exist"):
-        prolip.load(tmp_path / "nothing")
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for slip in (tmp_path / "nothing", "runs/dem"):
+        with pytest.raises(CheckpointError, match="does not exist"):
+            prolip.load(slip)
 
 
 def test_a_hub_id_is_read_from_the_cache(monkeypatch):

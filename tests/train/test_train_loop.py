@@ -39,6 +39,7 @@ def shrunk(path, data_dir, steps=4):
     config = configuration.load(str(path))
     return dataclasses.replace(
         config,
+        init_from="",
         total_steps=steps,
         global_batch=64,
         accumulation_steps=1,
@@ -57,6 +58,7 @@ def shrunk(path, data_dir, steps=4):
             tokenizer=TokenizerConfig(vocab_size=300),
             caption_features=("name", "keywords"),
             caption_weights=(0.5, 0.5),
+            num_workers=0,
         ),
         checkpoint=CheckpointConfig(every=2),
         logging=LoggingConfig(every=1, tensorboard=False),
