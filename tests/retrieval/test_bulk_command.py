@@ -33,7 +33,7 @@ def test_two_shares_are_one_collection(argv, model, tmp_path, capsys):
     found, manifest = rows(tmp_path / "out")
     assert vars(manifest.model) == model.identity
     assert (manifest.width, manifest.variance) == ("float16", "uncertainty")
-    assert manifest.checkpoint == str(tmp_path / "run")
+    assert manifest.checkpoint == str(tmp_path / "run" / "checkpoints" / "1")
     assert all(thumbnail.startswith(b"\xff\xd8") for thumbnail in found.thumbnails)
     expected = model.encode_image([picture(n) for n in range(COUNT)])
     np.testing.assert_allclose(found.gaussian.mean, expected.mean, atol=1e-3)

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import io
+import json
 import weakref
 from pathlib import Path
 
