@@ -21,7 +21,7 @@ demo: $(STAMP)  ## Train, evaluate and report on emoji in a few minutes; options
 
 test: $(STAMP)  ## Run all tests; options for pytest in ARGS="...".
 	@echo "test: runs tests/ on $(WORKERS) processes with 8 simulated devices each; about ten minutes on 2 cores."
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 10 $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
 
 lint: $(STAMP)  ## Check style and formatting.
 	@echo "lint: checks style and formatting with ruff; \`make format\` mends most of it."

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         symmetric_kl,
         wasserstein2,
     )
-    from prolip.model import Model, load
+    from prolip.loading import load
+    from prolip.model import Model
     from prolip.retrieval.index import Index
 
 __version__ = "0.1.0"
@@ -47,7 +48,7 @@ _HOME = dict.fromkeys(_COMPARISONS, "prolip.gaussian") | {
     "Index": "prolip.retrieval.index",
     "Model": "prolip.model",
     "in_blocks": "prolip.blocks",
-    "load": "prolip.model",
+    "load": "prolip.loading",
 }
 _MODULES = ("evals", "losses")
 

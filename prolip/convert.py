@@ -10,7 +10,8 @@ from prolip.checkpoint import CheckpointStore
 from prolip.config import DataConfig, TrainConfig, to_dict
 from prolip.interop import hub
 from prolip.interop.errors import SourceError
-from prolip.model import HUB_ASSET, Model, load
+from prolip.loading import HUB_ASSET, load
+from prolip.model import Model
 from prolip.workdir import open_workdir
 
 Layout = Literal["orbax", "hub"]

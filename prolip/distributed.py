@@ -12,8 +12,6 @@ from typing import Any, NoReturn
 
 from prolip.config import ConfigError
 
-STUCK = 76  # Exit code of a watchdog. Like 75, it asks for a restart.
-PEER_LOST = 77  # Exit code of a process that lost another one; asks for a restart too.
 COORDINATOR, NUM_PROCESSES, PROCESS_ID, DISTRIBUTED = (
     *("PROLIP_COORDINATOR", "PROLIP_NUM_PROCESSES", "PROLIP_PROCESS_ID", "PROLIP_DISTRIBUTED"),
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
@@ -126,15 +127,10 @@ def some_mesh() -> contextlib.AbstractContextManager[Any]:
     return jax.sharding.use_abstract_mesh(single)
 
 
-def batch_shards(mesh: Mesh) -> int:
-    """Number of parts that a batch is split into."""
-    return mesh.shape["data"] * mesh.shape["fsdp"]
-
-
-def set_batch_shards() -> int:
-    """The same of the mesh that is set."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return mesh.shape["data"] * mesh.shape["fsdp"]
+def batch_shards(mesh: Mesh | None = None) -> int:
+    """Number of parts that a batch is split into; by the mesh that is set if none is given."""
+    sizes = (mesh or jax.sharding.get_abstract_mesh()).shape
+    return sizes["data"] * sizes["fsdp"]
 
 
 def process_rows(mesh: Mesh, global_batch: int) -> tuple[int, int]:
@@ -194,6 +190,21 @@ def reshape(x: jax.Array, shape: tuple[int, ...], *dims: str) -> jax.Array:
     if no_mesh():
         return x.reshape(shape)
     return jax.lax.reshape(x, shape, out_sharding=spec(*dims))
+
+
+def split_rows(x: jax.Array, parts: int) -> jax.Array:
+    """[rows, ...] to [parts, rows / parts, ...]: part k has the rows k, k + parts, ...
+
+    Interleaved, so that every device keeps its own rows and nothing moves.
+    """
+    shape = (len(x) // parts, parts, *x.shape[1:])
+    return jnp.moveaxis(reshape(x, shape, "batch", *("dim",) * (len(shape) - 1)), 1, 0)
+
+
+def merge_rows(x: jax.Array) -> jax.Array:
+    """The inverse of `split_rows`."""
+    shape = (x.shape[0] * x.shape[1], *x.shape[2:])
+    return reshape(jnp.moveaxis(x, 0, 1), shape, "batch", *("dim",) * (len(shape) - 1))
 
 
 def repeat_rows(x: jax.Array, num_rows: int) -> jax.Array:

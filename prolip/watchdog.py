@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from prolip.distributed import STUCK
+from prolip.exit_codes import STUCK
 
 # What a start may take, up to the first sign of life: data, restoring, compiling.
 START_TIMES, START_SECONDS = 3, 300

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prolip.distributed import STUCK
+from prolip.exit_codes import STUCK
 from prolip.watchdog import Watchdog
 
 ROOT = Path(__file__).resolve().parents[1]

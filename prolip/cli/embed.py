@@ -67,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.01,
         metavar="F",
-        help="stop where a larger part of the items fails; default: 0.01",
+        help="stop where a larger part of the items fails, of 100 at least; default: 0.01",
     )
     run_.add_argument(
         "--share",

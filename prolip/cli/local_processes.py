@@ -14,11 +14,12 @@ from types import FrameType
 from typing import IO
 
 from prolip import distributed
+from prolip.exit_codes import INTERRUPTED, PEER_LOST, RESTART
 
 LAST_LINES = 12  # Of a failed process, shown when it is not the one on the console.
 # Ends that follow from the end of another process: the sentence of its own, and what the
 # coordination service of JAX does to those that it can't tell otherwise.
-FOLLOWING = (distributed.PEER_LOST, 128 + signal.SIGABRT)
+FOLLOWING = (PEER_LOST, 128 + signal.SIGABRT)
 
 
 def run_processes(
@@ -75,9 +76,9 @@ def run_processes(
     if cause is None:
         return 0
     index, code = cause
-    if code != 75:
+    if code != RESTART:
         _tell(index, code, logs)
-    return 130 if code == 75 and signals.interrupted else code
+    return INTERRUPTED if code == RESTART and signals.interrupted else code
 
 
 def environment(index: int, processes: int, port: int, devices: int | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from prolip import __version__
+from prolip.exit_codes import INTERRUPTED, NOT_FINITE, PEER_LOST, RESTART, USER_ERROR
 
 # Verb -> what it does. Each is a module here with `arguments(parser)` and `run(args) -> int`;
 # only the one that is asked for is imported.
@@ -27,8 +28,6 @@ VERBS = {
 }
 COMPILES = ("train", "eval", "embed", "search", "serve")
 TOGETHER = ("train", "eval", "embed")  # May be one process of several.
-USER_ERROR = 1
-TRY_AGAIN = 75
 DESCRIPTION = "Probabilistic image-text pre-training in JAX."
 
 
@@ -47,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = next((word for word in argv if not word.startswith("-")), None)
     for verb, text in VERBS.items():
         sub = subparsers.add_parser(
-            verb, help=text, description=text, formatter_class=argparse.RawTextHelpFormatter
+            verb,
+            help=text,
+            description=text,
+            formatter_class=argparse.RawTextHelpFormatter,
+            allow_abbrev=False,  # A slip in an option is no option.
         )
         if verb == asked:
             module = importlib.import_module(f"prolip.cli.{verb}")
@@ -102,15 +105,15 @@ def _tell(verb: str, error: BaseException) -> int | None:
 
     lost = distributed.peer_lost(error)
     if isinstance(error, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
     if lost is not None:
-        code, error = distributed.PEER_LOST, lost
+        code, error = PEER_LOST, lost
     elif isinstance(error, LeaseHeld):
-        code = TRY_AGAIN if error.passes else USER_ERROR
+        code = RESTART if error.passes else USER_ERROR
     elif isinstance(error, ConfigError | DataError | CheckpointError | SourceError | OSError):
         code = USER_ERROR
     elif isinstance(error, NonFiniteError):
-        code = 3
+        code = NOT_FINITE
     else:
         return None
     print(f"prolip {verb}: {error}", file=sys.stderr)

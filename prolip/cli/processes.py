@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prolip import distributed
 from prolip.distributed import Timeouts
+from prolip.exit_codes import STUCK
 from prolip.watchdog import Signs, Watchdog
 
 
@@ -49,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser, watchdog_seconds: float | None) -
             default=watchdog_seconds,
             metavar="S",
             help="without progress, after which the process writes the stacks of its threads to\n"
-            f"WORKDIR/dumps and ends with code {distributed.STUCK}; 0: never; "
+            f"WORKDIR/dumps and ends with code {STUCK}; 0: never; "
             f"default: {watchdog_seconds:g}",
         )
 

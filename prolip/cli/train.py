@@ -6,9 +6,7 @@ import signal
 from pathlib import Path
 
 from prolip.cli import configuration, processes
-
-STOPPED = 75
-INTERRUPTED = 130
+from prolip.exit_codes import INTERRUPTED, RESTART
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
                 f"stopped by signal {outcome.stopped_by}, saved at step {outcome.step}; "
                 "the same command goes on from there"
             )
-        return INTERRUPTED if outcome.stopped_by == signal.SIGINT else STOPPED
+        return INTERRUPTED if outcome.stopped_by == signal.SIGINT else RESTART
     return 0

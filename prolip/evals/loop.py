@@ -18,8 +18,7 @@ from typing import Any
 from prolip.checkpoint import CheckpointError, CheckpointStore, LeaseHeld, layout
 from prolip.evals.context import EvalResult
 from prolip.evals.ledger import Ledger
-
-STOPPED = 75  # Exit code that asks for a restart, as the trainer's.
+from prolip.exit_codes import RESTART
 
 # Loads the model of a step and embeds the data; gives the function from name to result.
 Evaluate = Callable[[int], Callable[[str], EvalResult]]
@@ -39,7 +38,7 @@ class Outcome:
     def exit_code(self) -> int:
         """0 if all is well, 75 after SIGTERM, 1 if something failed or a step is damaged."""
         if self.stopped:
-            return STOPPED
+            return RESTART
         return 1 if self.failed or self.damaged else self.code
 
 

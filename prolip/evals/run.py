@@ -12,9 +12,10 @@ from prolip.config import ConfigError, TrainConfig
 from prolip.data.evaluation import eval_set
 from prolip.evals.context import EvalResult
 from prolip.evals.evaluators import evaluation_id, evaluator, step_evaluation
-from prolip.evals.loop import STOPPED, Evaluate, Outcome, evaluate_steps
+from prolip.evals.loop import Evaluate, Outcome, evaluate_steps
 from prolip.evals.together import Leader, follow
-from prolip.model import load_step
+from prolip.exit_codes import RESTART
+from prolip.loading import load_step
 from prolip.watchdog import Signs, unwatched
 from prolip.workdir import Workdir
 
@@ -98,7 +99,7 @@ def evaluate_workdir(
         )
         if outcome.stopped and distributed.joined():
             # The others are told by a signal too, or by the end of this process.
-            distributed.abandon(STOPPED)
+            distributed.abandon(RESTART)
         leader.end(outcome.exit_code)
         return outcome
 

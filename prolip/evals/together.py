@@ -10,10 +10,10 @@ import numpy as np
 from prolip import distributed
 from prolip.checkpoint.agreement import agree
 from prolip.evals.context import host_gaussian
+from prolip.exit_codes import RESTART
 from prolip.gaussian import Gaussian
 
 IDLE, END = -1, -2  # Besides steps, which are not negative; END - code ends with that exit code.
-STOPPED = 75
 
 
 class Leader:
@@ -44,7 +44,7 @@ def follow(evaluate: Callable[[int], Any], idle: Callable[[str], None]) -> int:
       idle: told before waiting for process 0, who may be busy with an evaluator.
     """
     # Nothing here needs to be saved, and a collective would be waited for to the end.
-    signal.signal(signal.SIGTERM, lambda *_: distributed.abandon(STOPPED))
+    signal.signal(signal.SIGTERM, lambda *_: distributed.abandon(RESTART))
     while True:
         idle("waiting for process 0")
         said = agree(0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prolip.config import ConfigError, ModelConfig
-from prolip.models.two_tower import Params
+from prolip.models.two_tower import FREE, Params
 
 KEPT = 20  # First positions of a text, which training has seen most often; they stay.
 
@@ -103,10 +103,6 @@ def fit(params: Params, old: ModelConfig, new: ModelConfig) -> Params:
             "positions": text_positions(text["positions"], new.text.length, num_extra),
         },
     }
-
-
-# Of a model's configuration: how it is computed or was initialised, not what it is.
-FREE = ("dtype", "remat", "unroll", "logit_scale_init", "logit_bias_init", "log_var_init")
 
 
 def _resize(

@@ -54,35 +54,18 @@ class Transformer(nnx.Module):
             run = jax.checkpoint(run, prevent_cse=False, policy=POLICIES[self.remat])
 
         def step(parts, block):
-            # Written out, not a loop: what is kept for the backward pass is then copied once, and
-            # the gradients of the parts are added before devices exchange them.
+            # Written out, not a loop: what is kept for the backward pass is then copied once.
             return tuple(run(block, x) for x in parts), None
 
-        parts = split(x, num_parts(len(x), self.block_rows))
+        count = num_parts(len(x), self.block_rows)
+        parts = tuple(sharding.split_rows(x, count)) if count > 1 else (x,)
         parts, _ = jax.lax.scan(step, parts, self.blocks, unroll=self.unroll)
-        return merge(parts)
+        return sharding.merge_rows(jnp.stack(parts)) if count > 1 else parts[0]
 
 
 def num_parts(num_rows: int, block_rows: int) -> int:
     """Parts of so many rows of a device that a batch has; 1 where they don't divide."""
     if not block_rows:
         return 1
-    own = num_rows if sharding.no_mesh() else num_rows // sharding.set_batch_shards()
+    own = num_rows if sharding.no_mesh() else num_rows // sharding.batch_shards()
     return own // block_rows if own % block_rows == 0 else 1
-
-
-def split(x: Float[Array, "batch length embed"], parts: int) -> tuple[jax.Array, ...]:
-    """Part k has the rows k, k + parts, ...: every device keeps its own rows."""
-    if parts == 1:
-        return (x,)
-    shape = (len(x) // parts, parts, *x.shape[1:])
-    x = sharding.reshape(x, shape, "batch", "dim", "length", "embed")
-    return tuple(x[:, k] for k in range(parts))
-
-
-def merge(parts: tuple[jax.Array, ...]) -> Float[Array, "batch length embed"]:
-    """The inverse of `split`."""
-    if len(parts) == 1:
-        return parts[0]
-    x = jnp.stack(parts, axis=1)
-    return sharding.reshape(x, (len(x) * len(parts), *x.shape[2:]), "batch", "length", "embed")

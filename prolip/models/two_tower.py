@@ -15,6 +15,11 @@ from prolip.models.text import TextTower
 from prolip.models.vit import ImageTower
 
 Params = dict[str, Any]
+# Of a ModelConfig: how a model is computed or was initialised, not what its parameters mean.
+FREE = (
+    *("dtype", "remat", "block_rows", "unroll"),
+    *("logit_scale_init", "logit_bias_init", "log_var_init"),
+)
 
 
 class _Towers(nnx.Module):

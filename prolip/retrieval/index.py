@@ -287,8 +287,7 @@ class Index:
         if max_uncertainty < np.inf:
             own = np.empty(len(self), np.float32)
             self._vectors.uncertainty.read(0, own)
-            low = own <= np.float64(max_uncertainty)
-            keep = low if keep is None else low & keep
+            keep = (own <= np.float64(max_uncertainty)) & (True if keep is None else keep)
         passing = len(self) if keep is None else int(keep.sum())
         if passing < graphs.LEAST_SHARE * len(self):
             return exact(queries), np.ones(len(queries.mean), bool)

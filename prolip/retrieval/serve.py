@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from prolip import model as models
+from prolip import loading
 from prolip.checkpoint.errors import CheckpointError, LeaseHeld
 from prolip.data.records import DataError
 from prolip.interop.errors import SourceError
@@ -120,7 +120,7 @@ def application(
     directory = Path(directory)
     manifest = read_manifest(directory)
     try:
-        model = models.load(checkpoint or manifest.checkpoint)
+        model = loading.load(checkpoint or manifest.checkpoint)
     except (CheckpointError, SourceError) as error:
         if checkpoint or isinstance(error, LeaseHeld):
             raise

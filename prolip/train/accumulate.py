@@ -36,9 +36,9 @@ def value_and_grad(
 
         return jax.value_and_grad(whole, has_aux=True)(params)
 
-    parts = [split(p.inputs, p.num_parts) for p in passes]
+    parts = [_split(p.inputs, p.num_parts) for p in passes]
     embeddings = [
-        merge(jax.lax.map(lambda x, p=p: p.encode(params, x), inputs))
+        jax.tree.map(sharding.merge_rows, jax.lax.map(lambda x, p=p: p.encode(params, x), inputs))
         for p, inputs in zip(passes, parts, strict=True)
     ]
     value, (grads, cotangents) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
@@ -51,29 +51,9 @@ def value_and_grad(
             _, pull = jax.vjp(lambda params: p.encode(params, inputs), params)
             return jax.tree.map(jnp.add, grads, pull(cotangent)[0]), None
 
-        grads, _ = jax.lax.scan(add, grads, (inputs, split(cotangent, p.num_parts)))
+        grads, _ = jax.lax.scan(add, grads, (inputs, _split(cotangent, p.num_parts)))
     return value, grads
 
 
-def split(tree: Any, num_parts: int) -> Any:
-    """[rows, ...] to [parts, rows / parts, ...]: part k has the rows k, k + parts, ...
-
-    Interleaved, so that every device keeps its own rows and nothing moves.
-    """
-
-    def one(x: jax.Array) -> jax.Array:
-        shape = (len(x) // num_parts, num_parts, *x.shape[1:])
-        x = sharding.reshape(x, shape, "batch", *("dim",) * (len(shape) - 1))
-        return jnp.moveaxis(x, 1, 0)
-
-    return jax.tree.map(one, tree)
-
-
-def merge(tree: Any) -> Any:
-    """The inverse of `split`."""
-
-    def one(x: jax.Array) -> jax.Array:
-        shape = (x.shape[0] * x.shape[1], *x.shape[2:])
-        return sharding.reshape(jnp.moveaxis(x, 0, 1), shape, "batch", *("dim",) * (len(shape) - 1))
-
-    return jax.tree.map(one, tree)
+def _split(tree: Any, num_parts: int) -> Any:
+    return jax.tree.map(lambda x: sharding.split_rows(x, num_parts), tree)

@@ -12,7 +12,8 @@ from prolip.data.image import Preprocessing
 from prolip.data.pipeline import train_tokenizer
 from prolip.data.tokenizer import Tokenizer, load_tokenizer
 from prolip.interop import resize
-from prolip.model import Model, load
+from prolip.loading import load
+from prolip.model import Model
 from prolip.models import two_tower
 from prolip.train import optimizer
 from prolip.train.state import TrainState, abstract_state, from_items, init_state, to_items

@@ -19,13 +19,14 @@ from prolip.data.pipeline import TrainPipeline
 from prolip.data.records import Batch
 from prolip.data.sources import prepare
 from prolip.data.tokenizer import Tokenizer
+from prolip.exit_codes import PEER_LOST
 from prolip.models import count, two_tower
 from prolip.train import optimizer
 from prolip.train.assembly import Start, assets
 from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
-from prolip.train.progress import ProgressLine, Rates, Speedometer
+from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
 from prolip.train.resume import check_config, check_fingerprint
 from prolip.train.state import TrainState, to_items
 from prolip.train.step import check
@@ -133,7 +134,7 @@ def _run(
         if jax.process_index() == 0:
             workdir.write_config(config)
         first = int(state.step)
-        _announce(console, config, workdir, first, mesh)
+        announce(console, config, workdir, first, mesh)
         if first >= config.total_steps:
             # Also where the end was saved and the process died before it could say so.
             write_done(workdir, first)
@@ -148,7 +149,7 @@ def _run(
                 raise
             # Closing would wait for a save that waits for the process that is gone.
             print(f"prolip train: {lost}", file=sys.stderr)
-            distributed.abandon(distributed.PEER_LOST)
+            distributed.abandon(PEER_LOST)
         finally:
             loop.close()
     finally:
@@ -277,24 +278,6 @@ def _throughput(rates: Rates | None) -> dict[str, float]:
     values = rates._asdict()
     values.pop("seconds_left")
     return {f"time/{k}": v for k, v in values.items() if v is not None}
-
-
-def _announce(
-    console: Console, config: TrainConfig, workdir: Workdir, first: int, mesh: jax.sharding.Mesh
-) -> None:
-    sizes = count.count(config.model)["total"]
-    shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1) or "one"
-    start = f"resuming at step {first}" if first else "starting"
-    device = jax.devices()[0].device_kind
-    console.print(
-        f"{start}: {config.total_steps} steps of {config.global_batch} pairs, "
-        f"{sizes.parameters / 1e6:.1f} M parameters, {config.model.dtype}, "
-        f"{jax.device_count()} x {device} (mesh: {shape}), workdir {workdir.path}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if first >= config.total_steps:
-        console.print("the run is complete: nothing to train", highlight=False)
 
 
 def _close(batches: Iterator[Batch]) -> None:

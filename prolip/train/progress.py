@@ -1,4 +1,4 @@
-"""The live line of a run: loss, speed, how much of it is waiting for data, and when it ends."""
+"""What a run says: how it begins, then a live line of loss, speed, waits and when it ends."""
 
 import time
 from typing import NamedTuple
@@ -6,6 +6,10 @@ from typing import NamedTuple
 import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from prolip.config import TrainConfig
+from prolip.models import count
+from prolip.workdir import Workdir
 
 # Peak bfloat16 FLOP/s of one device, by the start of `device_kind`; makers' data sheets.
 PEAKS = {
@@ -139,3 +143,22 @@ def peak_flops() -> float | None:
     return next(
         (PEAKS[k] for k in sorted(PEAKS, key=len, reverse=True) if kind.startswith(k)), None
     )
+
+
+def announce(
+    console: Console, config: TrainConfig, workdir: Workdir, first: int, mesh: jax.sharding.Mesh
+) -> None:
+    """The first lines of a run: what begins, or goes on, on what."""
+    sizes = count.count(config.model)["total"]
+    shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1) or "one"
+    start = f"resuming at step {first}" if first else "starting"
+    device = jax.devices()[0].device_kind
+    console.print(
+        f"{start}: {config.total_steps} steps of {config.global_batch} pairs, "
+        f"{sizes.parameters / 1e6:.1f} M parameters, {config.model.dtype}, "
+        f"{jax.device_count()} x {device} (mesh: {shape}), workdir {workdir.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if first >= config.total_steps:
+        console.print("the run is complete: nothing to train", highlight=False)

@@ -127,3 +127,9 @@ def test_overrides_of_no_configuration_are_refused(capsys):
 def test_files_in_the_way_are_a_sentence(capsys, tmp_path):
     (tmp_path / "report.html").mkdir()
     assert "report.html" in said(capsys, ["report", "--workdir", str(tmp_path)])
+
+
+def test_a_slip_in_an_option_is_no_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["search", "nowhere", "cat", "--insid"])
+    assert "--insid" in capsys.readouterr().err

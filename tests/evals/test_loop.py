@@ -21,7 +21,8 @@ from prolip.config import CheckpointConfig
 from prolip.evals import ledger
 from prolip.evals.context import EvalResult
 from prolip.evals.ledger import Ledger
-from prolip.evals.loop import STOPPED, evaluate_steps
+from prolip.evals.loop import evaluate_steps
+from prolip.exit_codes import RESTART
 
 NAMES = ("first", "second")
 
@@ -305,7 +306,7 @@ def test_sigterm_ends_cleanly_and_gives_the_step_back(workdir):
         assert process.stdout.readline() == "evaluating 1\n"
         assert list((workdir / "checkpoints" / "readers").glob("1.*"))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == STOPPED
+        assert process.wait(10) == RESTART
     assert not list((workdir / "checkpoints" / "readers").glob("1.*"))
     outcome, _ = run(workdir)
     assert outcome.evaluated == [1, 2, 10]
