@@ -10,7 +10,7 @@ ARGS ?=
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types clean
+.PHONY: help demo test bench lint format types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,19 @@ demo: $(STAMP)  ## Train, evaluate and report on emoji in a few minutes; options
 test: $(STAMP)  ## Run all tests; options for pytest in ARGS="...".
 	@echo "test: runs tests/ on $(WORKERS) processes with 8 simulated devices each; about ten minutes on 2 cores."
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
+
+bench: $(STAMP)  ## Time the parts on this machine at small sizes; tables here, JSON in results/.
+	@echo "bench: runs benchmarks/ at small sizes, one after the other; under ten minutes on 2 cores."
+	@set -e; bench() { \
+	  name=$$1; shift; echo; echo "== python benchmarks/$$name.py $$*"; \
+	  $(BIN)/python benchmarks/$$name.py "$$@" --json "results/$$name.json"; }; \
+	bench loss --batch 1024 4096 --repeats 3; \
+	bench train_step --batch 8 --steps 3; \
+	bench input_pipeline --images 512 --samples 1024 --repeats 3; \
+	bench startup --repeats 1; \
+	bench checkpoints --size vit_s16 --repeats 2; \
+	bench search --items 50000 --repeats 3; \
+	bench retrieval --images 2000 --texts 10000 --repeats 2
 
 lint: $(STAMP)  ## Check style and formatting.
 	@echo "lint: checks style and formatting with ruff; \`make format\` mends most of it."

@@ -8,16 +8,13 @@ nothing else. Medians; processor seconds too, since other work may share the mac
 """
 
 import argparse
-import json
-import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import Time, in_turn, json_argument, print_header, print_row, save
 
 from prolip import losses
 from prolip.gaussian import Gaussian
@@ -33,29 +30,31 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dense-up-to", type=int, default=8192, help="rows; it is B x B")
-    parser.add_argument("--json", type=Path)
+    json_argument(parser)
     args = parser.parse_args()
     rows = []
-    print("| B | form | temporary MiB | seconds | x floor | cpu seconds | x floor |")
-    print("|---|---|---|---|---|---|---|")
+    print_header("B", "form", "temporary MiB", "seconds", "x floor", "cpu seconds", "x floor")
     for batch in args.batch:
         data = inputs(batch, args.dim)
         forms: dict[str, Callable[..., Any]] = {"three products": floor, "ppcl": ppcl, "clip": clip}
         if batch <= args.dense_up_to:
             forms["ppcl, dense"] = dense
-        timed = measure(
-            {k: jax.jit(f).lower(*data).compile() for k, f in forms.items()}, data, args
-        )
-        for name, (memory, seconds, cpu) in timed.items():
-            _, base, base_cpu = timed["three products"]
-            print(
-                f"| {batch:,} | {name} | {memory / 2**20:,.0f} | {seconds:.3f} | "
-                f"{seconds / base:.2f} | {cpu:.3f} | {cpu / base_cpu:.2f} |"
+        programs = {k: jax.jit(f).lower(*data).compile() for k, f in forms.items()}
+        timed = measure(programs, data, args.repeats)
+        floor_time = timed["three products"]
+        for name, (seconds, cpu) in timed.items():
+            temporary = programs[name].memory_analysis().temp_size_in_bytes
+            print_row(
+                f"{batch:,}",
+                name,
+                f"{temporary / 2**20:,.0f}",
+                f"{seconds:.3f}",
+                f"{seconds / floor_time.seconds:.2f}",
+                f"{cpu:.3f}",
+                f"{cpu / floor_time.cpu:.2f}",
             )
-            rows.append(dict(batch=batch, form=name, bytes=memory, seconds=seconds, cpu=cpu))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+            rows.append(dict(batch=batch, form=name, bytes=temporary, seconds=seconds, cpu=cpu))
+    save(args.json, rows)
 
 
 def inputs(batch: int, dim: int) -> tuple[Any, ...]:
@@ -66,25 +65,10 @@ def inputs(batch: int, dim: int) -> tuple[Any, ...]:
     return mean, log_var, jnp.float32(14), jnp.float32(-10)
 
 
-def measure(
-    programs: dict[str, Any], data: tuple[Any, ...], args: argparse.Namespace
-) -> dict[str, tuple[int, float, float]]:
-    """Temporary bytes, and median seconds of the clock and of the processor; runs in turn."""
+def measure(programs: dict[str, Any], data: tuple[Any, ...], repeats: int) -> dict[str, Time]:
+    """Runs the programs in turn on the same arrays."""
     placed = jax.device_put(data)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
-    for repeat in range(args.repeats + 1):
-        for name, program in programs.items():
-            clock, cpu = time.perf_counter(), time.process_time()
-            jax.block_until_ready(program(*placed))
-            if repeat:  # The first warms up.
-                times[name].append((time.perf_counter() - clock, time.process_time() - cpu))
-    return {
-        name: (
-            program.memory_analysis().temp_size_in_bytes,
-            *(statistics.median(column) for column in zip(*times[name], strict=True)),
-        )
-        for name, program in programs.items()
-    }
+    return in_turn({k: lambda p=p: p(*placed) for k, p in programs.items()}, repeats)
 
 
 def floor(mean: Any, log_var: Any, scale: Any, bias: Any) -> Any:

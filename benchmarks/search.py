@@ -21,6 +21,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import in_turn, json_argument, peak_memory, print_header, print_row, save
 
 from prolip.gaussian import Gaussian
 from prolip.retrieval import embeddings, index_files
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="for the temporary files; default: the system's"
     )
+    json_argument(parser)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
@@ -122,38 +124,55 @@ def measure(index: Index, directory: Path, args: argparse.Namespace) -> None:
         "JAX": lambda: product(asked, matrix).block_until_ready(),
         "NumPy": lambda: queries.mean @ host.T,
     }
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(args.repeats + 1):
-        for name, way in ways.items():
-            start = time.process_time()
-            wall[name].append(seconds(way))
-            cpu[name].append(time.process_time() - start)
-    median, work = (
-        {name: statistics.median(values[1:]) for name, values in times.items()}
-        for times in (wall, cpu)
+    times = in_turn(ways, args.repeats)
+    fastest = min(times["JAX"].seconds, times["NumPy"].seconds)
+    row = {
+        "items": args.items,
+        "dim": args.dim,
+        "product": times["JAX"].seconds,
+        "product_numpy": times["NumPy"].seconds,
+        "seconds": times["exact"].seconds,
+        "of_product": times["exact"].seconds / fastest,
+        "cpu_of_product": times["exact"].cpu / times["JAX"].cpu,
+        "first": first,
+        "not_in_memory": cold,
+        "peak_memory": memory,
+    }
+    print(f"\n{args.queries} queries, by {args.by}, {args.width}, median of {args.repeats}:\n")
+    print_header(
+        *("N", "D", "plain product: JAX, NumPy", "exact search, files in memory"),
+        *("ratio to the faster product", "ratio of CPU time to JAX's product", "first search"),
+        *("files not in memory", "peak memory"),
     )
-    fastest = min(median["JAX"], median["NumPy"])
-    print(
-        f"\n{args.queries} queries, by {args.by}, {args.width}, median of {args.repeats}:\n\n"
-        "| N | D | plain product: JAX, NumPy | exact search, files in memory |"
-        " ratio to the faster product | ratio of CPU time to JAX's product | first search |"
-        " files not in memory | peak memory |\n|---|---|---|---|---|---|---|---|---|\n"
-        f"| {args.items:,} | {args.dim} | {median['JAX']:.2f} s, {median['NumPy']:.2f} s "
-        f"| {median['exact']:.2f} s | {median['exact'] / fastest:.2f} "
-        f"| {work['exact'] / work['JAX']:.2f} | {first:.2f} s | {cold:.2f} s | {memory:.2f} GiB |"
+    print_row(
+        f"{args.items:,}",
+        args.dim,
+        f"{row['product']:.2f} s, {row['product_numpy']:.2f} s",
+        f"{row['seconds']:.2f} s",
+        f"{row['of_product']:.2f}",
+        f"{row['cpu_of_product']:.2f}",
+        f"{first:.2f} s",
+        f"{cold:.2f} s",
+        f"{memory / 2**30:.2f} GiB",
     )
-    print("\nall times:", {k: [round(x, 2) for x in v] for k, v in wall.items()})
     if args.faiss:
         asked_again = [seconds(lambda: search(approximate=True)) for _ in range(args.repeats + 1)]
-        options = index.description.approximate
-        print(
-            f"\n| N | m, ef_construction, ef_search | recall@10 | {args.queries} queries |"
-            " exact search |\n|---|---|---|---|---|\n"
-            f"| {args.items:,} | {options.m}, {options.ef_construction}, {options.ef_search} "
-            f"| {index.recall(queries):.3f} | {statistics.median(asked_again[1:]) * 1e3:.0f} ms "
-            f"| {median['exact'] * 1e3:.0f} ms |"
+        graph = index.description.approximate
+        approximate, recall = statistics.median(asked_again[1:]), index.recall(queries)
+        row |= {"approximate": approximate, "recall_at_10": recall}
+        print()
+        print_header(
+            *("N", "m, ef_construction, ef_search", "recall@10", f"{args.queries} queries"),
+            "exact search",
         )
+        print_row(
+            f"{args.items:,}",
+            f"{graph.m}, {graph.ef_construction}, {graph.ef_search}",
+            f"{recall:.3f}",
+            f"{approximate * 1e3:.0f} ms",
+            f"{row['seconds'] * 1e3:.0f} ms",
+        )
+    save(args.json, [row], sys.argv[1:-2])  # Without `--measure`.
 
 
 def some_queries(folder: Path, args: argparse.Namespace) -> Gaussian:
@@ -174,12 +193,6 @@ def seconds(way: Callable[[], object]) -> float:
     start = time.perf_counter()
     way()
     return time.perf_counter() - start
-
-
-def peak_memory() -> float:
-    """GiB. Not `ru_maxrss`, which begins with the memory of the process that started this one."""
-    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
-    return int(line.split()[1]) / 2**20
 
 
 def forget(folder: Path) -> None:

@@ -1,0 +1,91 @@
+"""Metrics of retrieval between many images and captions, against the products that they need.
+
+    python benchmarks/retrieval.py --images 5000 --texts 25000 --dim 512
+
+Random Gaussians in clusters, each caption with one image or with several. The product is one
+NumPy product of all captions with all images: in float64, in which the metrics are computed, a
+block of captions at a time as they are, and in float32. The metrics need four or more of them: both
+ways, ranked with and without variances, and once more for the captions with several images.
+The peak is that of the process, before the products are made.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from timing import in_turn, json_argument, memory, peak_memory, print_header, print_row, save
+
+from prolip.evals.metrics import blocks
+from prolip.evals.retrieval import retrieval
+from prolip.gaussian import Gaussian
+
+CLUSTERS = 500
+BLOCK = 1024  # Captions at a time; `retrieval` has the same.
+METRICS = "metrics"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--texts", type=int, default=25_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--several", type=float, default=0.2, help="part with several images")
+    parser.add_argument("--repeats", type=int, default=3)
+    json_argument(parser)
+    args = parser.parse_args()
+    images, texts, positives = collection(args)
+    before = memory()
+    retrieval(images, texts, positives, block=BLOCK)
+    peak = peak_memory()
+    ways: dict[str, Callable[[], Any]] = {
+        METRICS: lambda: retrieval(images, texts, positives, block=BLOCK)
+    }
+    for dtype in ("float64", "float32"):
+        sides = texts.mean.astype(dtype), images.mean.astype(dtype).T
+        ways[f"one product, {dtype}"] = lambda sides=sides: product(*sides)
+    times = in_turn(ways, args.repeats)
+    print(f"{args.images:,} images, {args.texts:,} captions, D = {args.dim}\n")
+    print_header("", "seconds", "cpu seconds", "metrics / this, clock", "by processor")
+    rows = []
+    for name, (seconds, cpu) in times.items():
+        ratio, work = (a / b for a, b in zip(times[METRICS], times[name], strict=True))
+        print_row(name, f"{seconds:.2f}", f"{cpu:.2f}", f"{ratio:.1f}", f"{work:.1f}")
+        rows.append({"what": name, "seconds": seconds, "cpu": cpu})
+    rows[0] |= {"memory_before": before, "peak_memory": peak}
+    print(
+        f"\nmemory: {before / 2**20:,.0f} MiB before, {peak / 2**20:,.0f} MiB at the peak; all "
+        f"scores in float32 would be {4 * args.images * args.texts / 2**20:,.0f} MiB"
+    )
+    save(args.json, rows)
+
+
+def collection(args: argparse.Namespace) -> tuple[Gaussian, Gaussian, list[list[int]]]:
+    """Images, captions, and for each caption the images that match it."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((CLUSTERS, args.dim), np.float32)
+
+    def gaussians(cluster: np.ndarray) -> Gaussian:
+        mean = centres[cluster] + rng.standard_normal((len(cluster), args.dim), np.float32)
+        mean /= np.linalg.norm(mean, axis=-1, keepdims=True)
+        return Gaussian(mean, rng.normal(-8, 0.5, mean.shape).astype(np.float32))
+
+    own = np.arange(args.texts) % args.images
+    cluster = np.arange(args.images) % CLUSTERS
+    several = rng.random(args.texts) < args.several
+    alike = [np.flatnonzero(cluster == c).tolist() for c in range(CLUSTERS)]
+    positives = [
+        alike[cluster[image]] if many else [int(image)]
+        for image, many in zip(own, several, strict=True)
+    ]
+    return gaussians(cluster), gaussians(cluster[own]), positives
+
+
+def product(texts: np.ndarray, images: np.ndarray) -> None:
+    """All scores, in blocks, of which none is kept."""
+    for rows in blocks(len(texts), BLOCK):
+        texts[rows] @ images
+
+
+if __name__ == "__main__":
+    main()
