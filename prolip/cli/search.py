@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _query(words: str) -> "str | Path":
     """The path of an image that is there, else a text."""
-    from prolip.retrieval.collections.item import IMAGE_EXTENSIONS
+    from prolip.data.files.names import IMAGE_EXTENSIONS
 
     path = Path(words)
     if path.suffix.lower() not in (*IMAGE_EXTENSIONS, *OTHER_IMAGES):

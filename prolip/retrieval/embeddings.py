@@ -9,7 +9,6 @@ list<float>[dim] or `uncertainty` float32, the trace of the covariance.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import secrets
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prolip.config import ConfigError, from_dict
+from prolip.data.files.reading import file_hash
 from prolip.data.records import DataError
 from prolip.gaussian import Gaussian
 from prolip.workdir import write_whole
@@ -221,12 +221,6 @@ def read_rows(
                     yield _rows(piece, manifest)
         except (pa.ArrowException, KeyError, ValueError, OSError) as error:
             raise DataError(f"{path} is damaged: {error}") from error
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rows(piece: Any, manifest: Manifest) -> Rows:

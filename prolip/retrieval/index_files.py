@@ -20,6 +20,7 @@ import numpy as np
 
 from prolip.checkpoint.durable import sync_directory, sync_tree
 from prolip.config import ConfigError, from_dict
+from prolip.data.files.reading import file_hash
 from prolip.data.records import DataError
 from prolip.retrieval import embeddings
 from prolip.retrieval.embeddings import MANIFEST, Manifest, Variance, Width
@@ -180,12 +181,11 @@ def publish(
         raise DataError(f"{directory} was embedded again while it was indexed: index it again")
     sync_tree(folder)
     files = [
-        File(path.name, path.stat().st_size, embeddings.file_hash(path))
-        for path in sorted(folder.iterdir())
+        File(path.name, path.stat().st_size, file_hash(path)) for path in sorted(folder.iterdir())
     ]
     description = Description(
         format=FORMAT,
-        manifest=embeddings.file_hash(directory / MANIFEST),
+        manifest=file_hash(directory / MANIFEST),
         folder=folder.name,
         count=manifest.count,
         dim=manifest.dim,
@@ -223,7 +223,7 @@ def read_description(directory: Path) -> Description:
         description = Description(**values)
     except (ConfigError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
-    if description.manifest != embeddings.file_hash(directory / MANIFEST):
+    if description.manifest != file_hash(directory / MANIFEST):
         raise DataError(
             f"{directory} was embedded again since it was indexed: run `prolip index {directory}`"
         )
@@ -244,7 +244,7 @@ def check_hashes(directory: Path, description: Description) -> None:
     """
     for file in description.files:
         path = directory / FOLDER / description.folder / file.name
-        if embeddings.file_hash(path) != file.sha256:
+        if file_hash(path) != file.sha256:
             raise DataError(
                 f"{path} is not as it was written: its hash differs. Run `prolip index {directory}`"
             )

@@ -3,8 +3,8 @@
 import pytest
 
 from prolip.config import ConfigError
+from prolip.data.files.patterns import braces
 from prolip.data.records import DataError
-from prolip.retrieval.collections import choose
 from prolip.retrieval.collections.choose import open_collection
 
 
@@ -65,10 +65,10 @@ def test_a_list_of_paths_may_be_a_text_file(tmp_path):
     ],
 )
 def test_braces_are_those_of_a_shell(pattern, names):
-    assert choose._braces(pattern) == names
+    assert braces(pattern) == names
 
 
 @pytest.mark.parametrize("pattern", ["{5..1}", "{0..999999999}", "{0..999999}{0..9}"])
 def test_braces_of_no_or_too_many_names_are_refused(pattern):
     with pytest.raises(ConfigError, match="stands for"):
-        choose._braces(pattern)
+        braces(pattern)

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from prolip.config import ConfigError
+from prolip.data.files import lines, parquet
 from prolip.data.records import BadRecord, DataError
-from prolip.retrieval.collections import lines, parquet
 from prolip.retrieval.collections.choose import open_collection
 
 TEXTS = ["a cat", 'two "quoted", with comma', "ünï¢ode 🐈", "two\nlines", "  blanks  ", "NA"]

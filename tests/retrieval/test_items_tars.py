@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
+from prolip.data.files.tar_members import members
 from prolip.data.records import BadRecord, DataError
 from prolip.retrieval.collections.choose import open_collection
-from prolip.retrieval.collections.tar_index import members
 
 
 def add(tar, name, content=b"", kind=tarfile.REGTYPE, **fields):

@@ -1,19 +1,17 @@
 """From what a user names to a collection."""
 
-import glob
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from prolip.config import ConfigError
+from prolip.data.files.frames import FRAMES, Frame
+from prolip.data.files.lines import TextFrame
+from prolip.data.files.names import printable
+from prolip.data.files.patterns import is_pattern, matches
 from prolip.data.records import DataError
-from prolip.retrieval.collections.delimited import DelimitedFrame
 from prolip.retrieval.collections.folder import ImageFolder
-from prolip.retrieval.collections.item import Collection, printable
-from prolip.retrieval.collections.jsonl import JsonFrame
-from prolip.retrieval.collections.lines import TextFrame
-from prolip.retrieval.collections.parquet import ParquetFrame
-from prolip.retrieval.collections.table import Frame, Table
+from prolip.retrieval.collections.item import Collection
+from prolip.retrieval.collections.table import Table
 from prolip.retrieval.collections.tars import Tars
 from prolip.retrieval.embeddings import Kind
 
@@ -21,15 +19,7 @@ KNOWN = (
     "a folder of images, .txt (a text a line), .csv, .tsv, .jsonl, .parquet, .tar, a folder of "
     "tars, 'shards/*.tar', 'shard-{00000..00099}.tar', or tfds:NAME[/CONFIG][:SPLIT]"
 )
-FRAMES: dict[str, Callable[[Path], Frame]] = {
-    ".txt": TextFrame,
-    ".csv": lambda path: DelimitedFrame(path, ","),
-    ".tsv": lambda path: DelimitedFrame(path, "\t"),
-    ".jsonl": JsonFrame,
-    ".parquet": ParquetFrame,
-}
-MAX_NAMES = 1_000_000
-BRACES = re.compile(r"\{(?P<first>\d+)\.\.(?P<last>\d+)\}|\{(?P<list>[^{}]*,[^{}]*)\}")
+READERS: dict[str, Callable[[Path], Frame]] = {".txt": TextFrame, **FRAMES}
 
 
 def open_collection(
@@ -64,8 +54,11 @@ def open_collection(
     path = Path(data).expanduser()
     if path.is_dir():
         return _folder(path, kind, column, id_column)
-    if not path.exists() and re.search(r"[*?\[{]", data):
-        paths = [Path(name) for name in _matches(str(path))]
+    if not path.exists() and is_pattern(data):
+        try:
+            paths = [Path(name) for name in matches(str(path))]
+        except DataError as error:
+            raise DataError(f"{error}; known: {KNOWN}") from error
     else:
         paths = [path]
     ends = {path.suffix.lower() for path in paths}
@@ -74,11 +67,11 @@ def open_collection(
         return Tars(paths, kind, column)
     if not path.exists():
         raise DataError(f"{printable(path)} is not there; known: {KNOWN}")
-    if ends <= FRAMES.keys() and path.is_file():
+    if ends <= READERS.keys() and path.is_file():
         end = ends.pop()
         if end == ".txt" and kind is None:
             kind = "text"
-        return Table(path, FRAMES[end](path), kind, column, id_column)
+        return Table(path, READERS[end](path), kind, column, id_column)
     packed = path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"))
     hint = "packed tars can't be read at random places, unpack it to .tar; " if packed else ""
     raise DataError(f"{printable(path)} can't be embedded; {hint}known: {KNOWN}")
@@ -106,29 +99,3 @@ def _refuse(data: str, **options: str) -> None:
     for name, value in options.items():
         if value:
             raise ConfigError(f"{data}: --{name.replace('_', '-')} means nothing here")
-
-
-def _matches(pattern: str) -> Sequence[str]:
-    """Files of a pattern in order: braces as a shell has them, then `*`, `?` and `[]`."""
-    names = []
-    for name in _braces(pattern):
-        found = sorted(glob.glob(name)) if re.search(r"[*?\[]", name) else [name]
-        if not found:
-            raise DataError(f"{printable(name)} matches no file; known: {KNOWN}")
-        names += found
-    return names
-
-
-def _braces(pattern: str) -> list[str]:
-    match = BRACES.search(pattern)
-    if match is None:
-        return [pattern]
-    tails = _braces(pattern[match.end() :])
-    if match["list"]:
-        parts = match["list"].split(",")
-    else:
-        first, last, digits = int(match["first"]), int(match["last"]), len(match["first"])
-        if not 0 < (last - first + 1) * len(tails) <= MAX_NAMES:
-            raise ConfigError(f"{pattern}: {match[0]} stands for no names, or for too many")
-        parts = [f"{number:0{digits}}" for number in range(first, last + 1)]
-    return [pattern[: match.start()] + part + tail for part in parts for tail in tails]

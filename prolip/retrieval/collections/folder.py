@@ -3,15 +3,16 @@
 import collections
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
+from prolip.data.files.names import is_image_name, is_utf8, printable
+from prolip.data.files.packed import packed
+from prolip.data.files.reading import read_file
+from prolip.data.files.walk import walk
 from prolip.data.records import BadRecord, DataError
-from prolip.retrieval.collections.files import read_file
-from prolip.retrieval.collections.item import Item, is_image_name, is_utf8, packed, printable
+from prolip.retrieval.collections.item import Item
 from prolip.retrieval.embeddings import Kind
 
-LEAVES = "link leaves the folder"
 NOT_UTF8 = "name of the file is not UTF-8"
 
 
@@ -31,7 +32,7 @@ class ImageFolder:
         self._root = os.path.realpath(path)
         self.source = printable(self._root)
         found, others = [], collections.Counter[str]()
-        for name, reason, size in _walk(self._root):
+        for name, reason, size in walk(self._root):
             if reason or is_image_name(name):
                 found.append((name, reason or ("" if is_utf8(name) else NOT_UTF8), size))
             else:
@@ -65,39 +66,3 @@ class ImageFolder:
     def fingerprint(self) -> str:
         """Of all names and sizes."""
         return self._digest.hexdigest()
-
-
-def _walk(root: str) -> Iterator[tuple[str, str, int]]:
-    """Path below the root, the reason why it can't be used or "", and size of each file."""
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(os.path.join(root, folder)) as entries:
-                for entry in entries:
-                    name = os.path.join(folder, entry.name)
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
-                    elif (found := _judge(root, entry)) is not None:
-                        yield (name, *found)
-        except OSError as error:
-            if not folder:
-                raise DataError(f"{printable(root)} can't be read: {error.strerror}") from error
-            yield folder, "folder can't be read", 0
-
-
-def _judge(root: str, entry: os.DirEntry) -> tuple[str, int] | None:
-    """None for what needs no mention: a second way to a folder that is walked anyway."""
-    try:
-        if entry.is_symlink():
-            target = os.path.realpath(entry.path)
-            inside = os.path.commonpath([root, target]) == root
-            if os.path.isdir(target):
-                return None if inside else (LEAVES, 0)
-            if not inside and is_image_name(entry.name):
-                return LEAVES, 0
-        if not entry.is_file():
-            return ("not a regular file", 0) if is_image_name(entry.name) else ("", 0)
-        return "", entry.stat().st_size
-    except OSError:
-        return "file can't be read", 0

@@ -1,7 +1,6 @@
 """A collection is numbered items; a number always stands for the same item."""
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -9,9 +8,6 @@ import pyarrow.compute as pc
 
 from prolip.data.records import DataError
 from prolip.retrieval.embeddings import Kind
-
-# Of the formats that `prolip.data.image` decodes.
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif")
 
 
 class Item(NamedTuple):
@@ -48,30 +44,6 @@ class Collection(Protocol):
 
     def fingerprint(self) -> str:
         """Tells whether numbers stand for the same items as before, without reading them all."""
-
-
-def printable(name: str | os.PathLike[str]) -> str:
-    """A name as UTF-8; bytes of a file's name that are not become escapes."""
-    return os.fspath(name).encode("utf8", "backslashreplace").decode()
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a name can be kept as it is: file systems allow any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file with this name should hold an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
-
-
-def packed(texts: Iterable[str]) -> pa.Array:
-    """Strings in two flat buffers: a fifth of the memory of Python's objects."""
-    return pa.array(texts, pa.large_string())
 
 
 def check_unique(ids: pa.Array, where: str) -> None:

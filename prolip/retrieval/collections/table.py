@@ -4,43 +4,23 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from prolip.config import ConfigError
+from prolip.data.files.frames import Cells, Frame
+from prolip.data.files.names import is_image_name, printable
+from prolip.data.files.packed import packed
+from prolip.data.files.reading import path_inside, read_file
 from prolip.data.records import BadRecord, DataError
-from prolip.retrieval.collections.files import path_inside, read_file
-from prolip.retrieval.collections.item import Item, check_unique, is_image_name, packed, printable
+from prolip.retrieval.collections.item import Item, check_unique
 from prolip.retrieval.embeddings import Kind
 
 # Columns that are taken when none is named, and are then said.
 TEXT_COLUMNS = ("text", "caption", "title")
 IMAGE_COLUMNS = ("image", "image_path", "file_name", "filename", "filepath", "path", "file")
 LOOK = 100  # Cells that the kind is inferred from.
-
-
-class Cells(Protocol):
-    """Values of a column by row."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, row: int) -> Any:
-        """A string, bytes, None, or a mapping with `bytes` and `path`; raises BadRecord."""
-
-
-class Frame(Protocol):
-    """A table in a file, whatever its format."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Of its columns."""
-
-    def read(self, names: Sequence[str]) -> Sequence[Cells]:
-        """These columns, all of the same length."""
-
-    def fingerprint(self) -> str:
-        """Changes with the content."""
 
 
 class Table:

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import os
-import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,16 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from prolip.data.files.names import is_image_name, printable
+from prolip.data.files.packed import packed
+from prolip.data.files.reading import OpenFile
+from prolip.data.files.tar_members import Member, members, names_of_tars, sample_of
 from prolip.data.records import BadRecord, DataError
-from prolip.retrieval.collections.files import OpenFile
-from prolip.retrieval.collections.item import (
-    Item,
-    check_unique,
-    is_image_name,
-    packed,
-    printable,
-)
-from prolip.retrieval.collections.tar_index import Member, members
+from prolip.retrieval.collections.item import Item, check_unique
 from prolip.retrieval.embeddings import Kind
 
 OPEN_TARS = 64
@@ -92,7 +87,7 @@ class Tars:
         reasons = {"": 0}
         places, digest = [], hashlib.sha256()
         ids, names, good = [], [], []  # Packed tar by tar.
-        for number, name in enumerate(_names(self._paths)):
+        for number, name in enumerate(names_of_tars(self._paths)):
             entries = list(self._entries(Path(self._paths[number]), name))
             digest.update(repr(entries).encode())
             places.append(
@@ -119,7 +114,7 @@ class Tars:
         samples: dict[str, dict[str, Member]] = {}
         wrong = []
         for member in members(path):
-            key, extension = _split(member.name)
+            key, extension = sample_of(member.name)
             sample = samples.setdefault(key, {}) if not member.reason else {}
             if member.reason or extension in sample:
                 reason = member.reason or "name is twice in the tar"
@@ -143,19 +138,6 @@ class Tars:
 
 
 _WHAT = {"image": "image", "text": ".txt"}
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Key and extension, in lower case."""
-    folder, file = posixpath.split(name)
-    stem, _, extension = file[1:].partition(".")  # A dot in front is part of the key.
-    return posixpath.join(folder, file[:1] + stem), extension.lower()
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    """Paths without what they have in common and without ".tar"."""
-    common = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return [printable(os.path.relpath(path, common)).removesuffix(".tar") for path in paths]
 
 
 def _infer(path: Path) -> Kind:

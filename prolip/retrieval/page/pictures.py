@@ -12,13 +12,13 @@ from typing import NamedTuple
 from PIL import Image
 
 from prolip.config import ConfigError
+from prolip.data.files.reading import OpenFile, path_inside, read_file
+from prolip.data.files.tar_members import members
 from prolip.data.image import decode, rgb
 from prolip.data.records import BadRecord, DataError
 from prolip.model import MAX_PIXELS
 from prolip.retrieval.collections.choose import open_collection
-from prolip.retrieval.collections.files import OpenFile, path_inside, read_file
 from prolip.retrieval.collections.item import Collection
-from prolip.retrieval.collections.tar_index import members
 
 QUALITY = 85
 OPEN_TARS = 64

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prolip.config import ConfigError
+from prolip.data.files.names import printable
 from prolip.data.records import BadRecord, DataError
-from prolip.retrieval.collections.item import printable
 
 KEPT = 2  # Row groups in memory: threads read on both sides of a boundary.
 
@@ -41,10 +41,17 @@ class ParquetFrame:
             kind = self._schema.field(name).type
             if not _usable(kind):
                 raise ConfigError(
-                    f"{printable(self._path)}: column {name!r} is {kind}, neither text nor an "
-                    "image; --column names another"
+                    f"{printable(self._path)}: column {name!r} is {kind}, neither text nor an image"
                 )
         return [ParquetCells(self._path, self._metadata, name) for name in names]
+
+    def holds_bytes(self, name: str) -> bool:
+        """Whether a column holds encoded images rather than texts."""
+        return _holds_bytes(self._schema.field(name).type)
+
+    def load(self, names: Sequence[str]) -> "list[LoadedCells]":
+        """Columns by name, of texts and numbers, whole in memory."""
+        return [LoadedCells(self._path, self._metadata, name) for name in names]
 
     def fingerprint(self) -> str:
         """Of the footer, which has sizes and places of all columns."""
@@ -56,8 +63,7 @@ class ParquetCells:
     """Values of a column."""
 
     def __init__(self, path: Path, metadata: Any, name: str):
-        groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        self._begins = np.concatenate([[0], np.cumsum(groups, dtype=np.int64)])
+        self._begins = _begins(metadata)
         self._path, self._metadata, self._name = path, metadata, name
         self._lock = threading.Lock()
         self._kept: collections.OrderedDict[int, Any] = collections.OrderedDict()
@@ -70,25 +76,57 @@ class ParquetCells:
         group = int(np.searchsorted(self._begins, row, "right")) - 1
         with self._lock:
             if group not in self._kept:
-                self._kept[group] = self._read(group)
+                self._kept[group] = _read_group(self._path, self._metadata, self._name, group)
                 if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             column = self._kept[group]
-        if column is None:
-            raise BadRecord("damaged row group")
-        try:
-            return column[row - int(self._begins[group])].as_py()
-        except ValueError as error:  # Parquet's strings are not checked when they are read.
-            raise BadRecord("text is not UTF-8") from error
+        return _value(column, row - int(self._begins[group]))
 
-    def _read(self, group: int) -> Any:
-        try:
-            with pq.ParquetFile(self._path, metadata=self._metadata) as file:
-                column = file.read_row_group(group, columns=[self._name]).column(self._name)
-        except (pa.ArrowException, OSError, ValueError):
-            return None
-        rows = int(self._begins[group + 1] - self._begins[group])
-        return column if len(column) == rows else None
+
+class LoadedCells:
+    """Values of a column, all in memory."""
+
+    def __init__(self, path: Path, metadata: Any, name: str):
+        self._begins = _begins(metadata)
+        groups = range(metadata.num_row_groups)
+        self._columns = [_read_group(path, metadata, name, group) for group in groups]
+
+    def __len__(self) -> int:
+        return int(self._begins[-1])
+
+    def __getitem__(self, row: int) -> Any:
+        """Raises BadRecord if the row group is damaged."""
+        group = int(np.searchsorted(self._begins, row, "right")) - 1
+        return _value(self._columns[group], row - int(self._begins[group]))
+
+
+def _begins(metadata: Any) -> np.ndarray:
+    groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    return np.concatenate([[0], np.cumsum(groups, dtype=np.int64)])
+
+
+def _read_group(path: Path, metadata: Any, name: str, group: int) -> Any:
+    """A column of a row group; None where it is damaged."""
+    try:
+        with pq.ParquetFile(path, metadata=metadata) as file:
+            column = file.read_row_group(group, columns=[name]).column(name)
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    return column if len(column) == metadata.row_group(group).num_rows else None
+
+
+def _value(column: Any, row: int) -> Any:
+    if column is None:
+        raise BadRecord("damaged row group")
+    try:
+        return column[row].as_py()
+    except ValueError as error:  # Parquet's strings are not checked when they are read.
+        raise BadRecord("text is not UTF-8") from error
+
+
+def _holds_bytes(kind: Any) -> bool:
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return pa.types.is_struct(kind) or any(is_it(kind) for is_it in binary)
 
 
 def _usable(kind: Any) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prolip.data.files.lines import Lines
 from prolip.data.records import BadRecord
-from prolip.retrieval.collections.lines import Lines
 
 LOOK = 100  # Lines that tell the columns.
 

@@ -1,5 +1,6 @@
 """Bytes of files that may be anything: links, pipes, of any size, or gone."""
 
+import hashlib
 import os
 import stat
 import weakref
@@ -42,6 +43,12 @@ class OpenFile:
     def read(self, offset: int, size: int) -> bytes:
         """Raises BadRecord if the file has become shorter, or the piece is too large."""
         return _read_at(self._descriptor, offset, size)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def path_inside(folder: str, name: str) -> str:

@@ -1,12 +1,13 @@
 """The members of a tar by their headers; nothing is unpacked, and what is odd about it is named."""
 
+import os
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from prolip.retrieval.collections.item import is_utf8, printable
+from prolip.data.files.names import is_utf8, printable
 
 BLOCK = tarfile.BLOCKSIZE
 CUT_SHORT = "tar is cut short"
@@ -32,6 +33,22 @@ def members(path: Path) -> Iterator[Member]:
     except Exception as error:  # Hostile headers reach any of Python's own errors.
         short = not size or any(words in str(error) for words in ("end of data", "truncated"))
         yield Member("", 0, 0, CUT_SHORT if short else "damaged tar")
+
+
+def sample_of(name: str) -> tuple[str, str]:
+    """Key of a member's sample, and its extension in lower case.
+
+    A sample is the files whose names agree up to the first dot after the last slash.
+    """
+    folder, file = posixpath.split(name)
+    stem, _, extension = file[1:].partition(".")  # A dot in front is part of the key.
+    return posixpath.join(folder, file[:1] + stem), extension.lower()
+
+
+def names_of_tars(paths: Sequence[str]) -> list[str]:
+    """Paths without what they have in common and without ".tar"."""
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [printable(os.path.relpath(path, common)).removesuffix(".tar") for path in paths]
 
 
 def _members(tar: tarfile.TarFile, path: Path, size: int) -> Iterator[Member]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from prolip.data.files.names import printable
+from prolip.data.files.reading import file_hash
 from prolip.data.records import BadRecord, DataError
-from prolip.retrieval.collections.item import printable
-from prolip.retrieval.embeddings import file_hash
 
 BLOCK = 65_536  # Rows that are Python objects at a time.
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from prolip.data.files.reading import OpenFile
 from prolip.data.records import BadRecord
-from prolip.retrieval.collections.files import OpenFile
 
 CHUNK = 1 << 24  # Bytes looked through at a time.
 

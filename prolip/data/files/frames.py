@@ -1,0 +1,41 @@
+"""A table in a file, whatever its format."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from prolip.data.files.delimited import DelimitedFrame
+from prolip.data.files.jsonl import JsonFrame
+from prolip.data.files.parquet import ParquetFrame
+
+
+class Cells(Protocol):
+    """Values of a column by row."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> Any:
+        """A string, bytes, None, or a mapping with `bytes` and `path`; raises BadRecord."""
+
+
+class Frame(Protocol):
+    """A table."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of its columns."""
+
+    def read(self, names: Sequence[str]) -> Sequence[Cells]:
+        """These columns, all of the same length."""
+
+    def fingerprint(self) -> str:
+        """Changes with the content."""
+
+
+# Readers by the end of a file's name.
+FRAMES: dict[str, Callable[[Path], Frame]] = {
+    ".csv": lambda path: DelimitedFrame(path, ","),
+    ".tsv": lambda path: DelimitedFrame(path, "\t"),
+    ".jsonl": JsonFrame,
+    ".parquet": ParquetFrame,
+}
