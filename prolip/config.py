@@ -1,6 +1,6 @@
-"""The one list of options and defaults, and the way between files, dictionaries and dataclasses.
+"""The list of options and defaults, and the way between files, dictionaries and dataclasses.
 
-Long because it is the one list.
+Long because it is the one list; its part on data is `prolip.config_data`.
 
 Each part of the program receives its own dataclass, never the whole configuration. Files in
 `configs/` return an `ml_collections.ConfigDict` made from `TrainConfig`, so that
@@ -17,6 +17,12 @@ from typing import Any, Literal, TypeVar
 
 import ml_collections
 
+from prolip.config_data import AugmentConfig as AugmentConfig
+from prolip.config_data import CaptionSampling as CaptionSampling
+from prolip.config_data import Cleaning as Cleaning
+from prolip.config_data import DataConfig as DataConfig
+from prolip.config_data import TokenizerConfig as TokenizerConfig
+
 T = TypeVar("T")
 
 Activation = Literal["gelu", "quick_gelu"]
@@ -28,8 +34,6 @@ Positives = Literal["paired", "extended"]
 Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "constant", "rsqrt"]
 NonFinite = Literal["stop", "skip"]
-TokenizerKind = Literal["train", "hf", "sentencepiece"]
-Cleaning = Literal["canonicalize", "lower", "whitespace"]
 Mode = Literal["max", "min"]
 
 
@@ -55,7 +59,7 @@ BOUNDS = {
     **dict.fromkeys(
         (
             *("flip", "jitter_probability", "grey_probability", "mixup", "max_bad_fraction"),
-            *("mask_image_keep", "mask_text_drop"),
+            *("mask_image_keep", "mask_text_drop", "caption_whole"),
         ),
         (0, 1),
     ),
@@ -179,64 +183,6 @@ class MeshConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenizerConfig:
-    """Which tokenizer, and what it does to a text before."""
-
-    kind: TokenizerKind = "train"  # "train" makes one from the captions of the training split.
-    path: str = ""  # tokenizer.json or a SentencePiece model; not for "train".
-    vocab_size: int = 2048  # Of the one that is trained.
-    cleaning: Cleaning = "canonicalize"
-    # -1: taken from the tokenizer. The released SigLIP vocabulary pads with 1.
-    pad_id: int = -1
-    mask_id: int = -1
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-    """Random resized crop, flip, colour jitter, grey scale and blends of training images."""
-
-    crop_scale: tuple[float, ...] = (0.8, 1.0)  # Area, least and most.
-    crop_ratio: tuple[float, ...] = (0.75, 4 / 3)  # Width over height, least and most.
-    flip: float = 0.0  # Probability of a left-right mirror.
-    jitter: tuple[float, ...] = (0.32, 0.32, 0.32, 0.08)  # Brightness, contrast, saturation, hue.
-    jitter_probability: float = 0.8
-    grey_probability: float = 0.2
-    mixup: float = 0.0  # Probability that an image is blended with another of its batch.
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """A TFDS data set with an image and at least one text feature."""
-
-    name: str = "emoji"  # TFDS name, with the config after a slash: "emoji/skin_tones".
-    data_dir: str = ""  # Of prepared TFDS data; "" is TFDS's own default.
-    train_split: str = "train"
-    eval_split: str = "test"
-    image_feature: str = "image"
-    # Where captions come from. For a pair, one feature is drawn by its weight, then one of its
-    # texts. Nested features are written with a slash: "captions/text". From specific to general:
-    # evaluation reports by this level.
-    caption_features: tuple[str, ...] = ("name", "keywords", "subgroup", "group")
-    caption_weights: tuple[float, ...] = (0.35, 0.35, 0.2, 0.1)
-    caption_templates: tuple[str, ...] = ("{}",)  # One is drawn and filled for each training pair.
-    max_captions: int = 32  # Known valid captions of a record that a batch carries along.
-    tokenizer: TokenizerConfig = TokenizerConfig()
-    augment: AugmentConfig = AugmentConfig()
-    mean: tuple[float, ...] = (
-        0.48145466,
-        0.4578275,
-        0.40821073,
-    )  # Of RGB in [0, 1]: OpenAI CLIP's.
-    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
-    num_threads: int = 4  # That read and decode, in each process.
-    num_workers: int = 0  # Reader processes; 0 reads in threads of this process.
-    prefetch: int = 4  # Batches made ahead.
-    cache: bool = False  # Keep decoded records in memory; for sets that fit.
-    max_pixels: int = 50_000_000  # A larger image counts as corrupt and is not decoded.
-    max_bad_fraction: float = 0.01  # Of records seen; above it the run stops.
-
-
-@dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
     """When a step is saved, and which steps are kept."""
 
@@ -289,7 +235,7 @@ class TrainConfig:
     objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
-    data: DataConfig = DataConfig()
+    data: DataConfig = DataConfig()  # noqa: RUF009 - It is frozen.
     checkpoint: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
     logging: LoggingConfig = LoggingConfig()

@@ -117,15 +117,19 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file so that a reader sees all of it or none, also after a crash."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file so that a reader sees all of it or none, also after a crash."""
     # Not the number of the process: processes of two machines may have the same one.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    with temporary.open("w", encoding="utf8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def differences(

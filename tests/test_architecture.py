@@ -18,6 +18,7 @@ LEVELS = {
     "prolip.gaussian": 0,
     "prolip.blocks": 0,
     "prolip.config": 0,
+    "prolip.config_data": 0,
     "prolip.exit_codes": 0,
     "prolip.distributed": 0,
     "prolip.sharding": 0,

@@ -9,8 +9,8 @@ from prolip.config import DataConfig
 from prolip.data.image import Form, inference_image
 from prolip.data.items import Items
 from prolip.data.quarantine import Quarantine
-from prolip.data.records import BadRecord, Caption, DataError
-from prolip.data.sources import Source
+from prolip.data.records import Bad, BadRecord, Caption, DataError
+from prolip.data.sources.choose import open_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +76,9 @@ def eval_set(
       DataError: the data can't be used, or too large a part of it.
     """
     split = split or config.eval_split
-    source = Source(config, split, label_features)
+    source = open_source(config, split, label_features)
     items = Items(source, config, upright=form == "exact")
-    quarantine = Quarantine(config.max_bad_fraction)
+    quarantine = Quarantine(config.max_bad_fraction, source.damage)
     numbers: list[int] = []
     texts: list[tuple[tuple[str, ...], ...]] = []
     labels: list[tuple[str, ...]] = []
@@ -86,7 +86,7 @@ def eval_set(
         try:
             item = items[number]
         except BadRecord as bad:
-            quarantine.add(0, [(number, str(bad))])
+            quarantine.add(0, [Bad(number, source.key(number), str(bad))])
             continue
         quarantine.add(1, ())
         numbers.append(number)

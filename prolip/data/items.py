@@ -1,14 +1,15 @@
 """Stored records to decoded ones, with the next good one in the place of a bad one."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from PIL import Image
 
 from prolip.config import DataConfig
 from prolip.data import image as images
-from prolip.data.records import BadRecord, DataError
-from prolip.data.sources import Source
-from prolip.data.text import caption_id, clean
+from prolip.data.records import Bad, BadRecord, DataError, Record
+from prolip.data.sources.source import Source
+from prolip.data.text import caption_id, clean, sentences
 
 
 class Item(NamedTuple):
@@ -18,6 +19,8 @@ class Item(NamedTuple):
     texts: tuple[tuple[str, ...], ...]  # Cleaned, distinct texts of each caption feature.
     captions: tuple[int, ...]  # Ids of all distinct texts, in order.
     labels: tuple[str, ...]
+    # Cleaned sentences of each text that has several, where sentences may be drawn.
+    sentences: Mapping[str, tuple[str, ...]] = {}
 
 
 class Found(NamedTuple):
@@ -25,7 +28,7 @@ class Found(NamedTuple):
 
     number: int
     item: Item
-    bad: tuple[tuple[int, str], ...]  # (record number, reason)
+    bad: tuple[Bad, ...]
 
 
 class Items:
@@ -40,7 +43,7 @@ class Items:
 
     def __init__(self, source: Source, config: DataConfig, *, upright: bool, least: int = 0):
         self.source, self._config = source, config
-        self._upright, self._least = upright, least
+        self._upright, self._least, self._parts = upright, least, source.parts
         self._kept: dict[int, Item] = {}
         self._bad: dict[int, str] = {}
 
@@ -64,19 +67,20 @@ class Items:
         return item
 
     def at_or_after(self, index: int) -> Found:
-        """The record, or the next good one in the order of numbers, which wraps around.
+        """The record, or the next good one of its component, in the order of numbers, in a circle.
 
         Raises:
           DataError: no record is good.
         """
-        bad: list[tuple[int, str]] = []
-        for step in range(len(self)):
-            number = (index + step) % len(self)
+        bad: list[Bad] = []
+        part = next((part for part in self._parts if index in part), range(0))
+        for step in range(len(part)):
+            number = part[(index - part.start + step) % len(part)]
             try:
                 return Found(number, self[number], tuple(bad))
             except BadRecord as error:
-                bad.append((number, str(error)))
-        reasons = sorted({reason for _, reason in bad}) or ["the split is empty"]
+                bad.append(Bad(number, self.source.key(number), str(error)))
+        reasons = sorted({b.reason for b in bad}) or ["the split is empty"]
         raise DataError(f"{self.source.name} has no record that can be used: {', '.join(reasons)}")
 
     def _decode(self, index: int) -> Item:
@@ -93,4 +97,16 @@ class Items:
         if self._upright:
             image = images.rgb(image)
             image.info = {}  # Pillow copies it at every step of an augmentation.
-        return Item(image, texts, captions, record.labels)
+        return Item(image, texts, captions, record.labels, self._sentences(record))
+
+    def _sentences(self, record: Record) -> dict[str, tuple[str, ...]]:
+        if self._config.caption_sampling == "whole":
+            return {}
+        cleaning = self._config.tokenizer.cleaning
+        found = {}
+        for text in (text for feature in record.captions for text in feature):
+            # Before cleaning, which may remove the marks between them.
+            parts = tuple(p for p in (clean(s, cleaning) for s in sentences(text)) if p)
+            if len(parts) > 1:
+                found[clean(text, cleaning)] = parts
+        return found

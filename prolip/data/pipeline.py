@@ -1,6 +1,6 @@
 """Training batches as a pure function of (seed, config, data, step).
 
-Grain's `MapDataset` gives the order of records: a permutation for each epoch. The batch is the unit
+`order` gives the record at each position: a permutation for each epoch. The batch is the unit
 of its transforms, so that its cost for each record is that of an index. All other chance comes from
 one generator for each global batch, keyed by (seed, step), of which a process takes its rows.
 """
@@ -20,9 +20,12 @@ from absl import flags
 from prolip.config import DataConfig
 from prolip.data import augment, captions
 from prolip.data.items import Found, Items
+from prolip.data.order import sample_order
 from prolip.data.quarantine import Quarantine
-from prolip.data.records import BadRecord, Batch, DataError
-from prolip.data.sources import Source
+from prolip.data.records import Bad, BadRecord, Batch, DataError
+from prolip.data.sources.choose import open_train
+from prolip.data.sources.mixture import Mixture
+from prolip.data.sources.source import Source
 from prolip.data.tokenizer import Tokenizer, make_tokenizer
 
 NUM_DRAWS = captions.NUM_DRAWS + augment.NUM_DRAWS
@@ -61,28 +64,31 @@ class TrainPipeline:
             raise DataError(f"rows {start} to {start + count} are no even part of {global_batch}")
         self._config, self._global_batch, self._seed = config, global_batch, seed
         self._shard, self._shards = start // count, global_batch // count
-        self._source = Source(config, config.train_split)
+        self._source = open_train(config)
         if not len(self._source):
             raise DataError(f"split {config.train_split!r} of {config.name} is empty")
         self._load = _Load(config, image_size, tokenizer, global_batch, start, seed, self._source)
         self._tokenizer = tokenizer
         self._image_size = image_size
-        self.quarantine = Quarantine(config.max_bad_fraction)
+        self.quarantine = Quarantine(config.max_bad_fraction, self._source.damage)
 
     @property
     def num_records(self) -> int:
-        """Records of the split: the length of an epoch."""
+        """Records of the split, or of all components: the samples of an epoch."""
         return len(self._source)
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What must agree for a run to go on with the same batches; JSON values."""
         config = self._config
-        return {
-            "data_set": self._source.name,
-            "split": config.train_split,
-            "records": len(self._source),
-            "digest": self._source.digest(),
+        added: dict[str, Any] = {}  # Only where it is used: what was begun before goes on.
+        if config.filter:
+            added["filter"] = config.filter
+        if config.caption_sampling != "whole":
+            added["caption_sampling"] = [config.caption_sampling, config.caption_whole]
+        return added | {
+            **self._source.describe(),
+            "split": "" if config.mixture else config.train_split,
             "image_feature": config.image_feature,
             "caption_features": list(config.caption_features),
             "caption_weights": list(config.caption_weights),
@@ -116,8 +122,9 @@ class TrainPipeline:
 
     def _dataset(self, start_step: int) -> grain.IterDataset:
         config = self._config
-        records = grain.MapDataset.range(len(self._source))
-        order = records.seed(self._seed % 2**32).shuffle().repeat()
+        source = self._source
+        shares = source.weights if isinstance(source, Mixture) else (1.0,)
+        order = sample_order(source.parts, shares, self._seed)
         count = self._global_batch // self._shards
         parts = order.batch(count, drop_remainder=True, batch_fn=_array)
         own = parts[self._shard :: self._shards].map_with_index(self._load)
@@ -134,7 +141,7 @@ class _Loaded(NamedTuple):
     """A batch, or why there is none: an exception inside Grain would stop it without a word."""
 
     batch: Batch | None
-    bad: tuple[tuple[int, str], ...]  # (record number, reason) in the order of the rows.
+    bad: tuple[Bad, ...]  # In the order of the rows.
     error: Exception | None = None
 
 
@@ -172,22 +179,26 @@ class _Load:
     def _draws(self, step: int, count: int) -> np.ndarray:
         """This process's rows of the uniform numbers of the global batch."""
         key = np.array([self._seed % 2**64, step], np.uint64)
-        draws = np.random.Generator(np.random.Philox(key=key)).random(
-            (self._global_batch, NUM_DRAWS)
-        )
+        draws = _uniform(np.random.Philox(key=key), self._global_batch, NUM_DRAWS)
+        if self._config.caption_sampling != "whole":
+            # Of another stream: the other draws are the same with and without.
+            stream = np.random.Philox(key=key, counter=[0, 0, 0, 1])
+            more = _uniform(stream, self._global_batch, captions.SENTENCE_DRAWS)
+            draws = np.concatenate([draws, more], 1)
         return draws[self._start : self._start + count]
 
     def _batch(self, found: Sequence[Found], draws: np.ndarray) -> Batch:
         config = self._config
         chances = draws[:, : captions.NUM_DRAWS].tolist()
+        more = draws[:, NUM_DRAWS:].tolist()
         drawn = [
-            captions.draw(record.item, config, chance)
-            for record, chance in zip(found, chances, strict=True)
+            captions.draw(record.item, config, chance, sentence)
+            for record, chance, sentence in zip(found, chances, more, strict=True)
         ]
         images = [record.item.image for record in found]
         return Batch(
             image=augment.augment(
-                images, self._size, config.augment, draws[:, captions.NUM_DRAWS :]
+                images, self._size, config.augment, draws[:, captions.NUM_DRAWS : NUM_DRAWS]
             ),
             text=np.stack([self._tokens(caption.text) for caption in drawn]),
             caption=_array([caption.caption for caption in drawn]),
@@ -203,12 +214,16 @@ def train_tokenizer(config: DataConfig, length: int) -> Tokenizer:
     """The tokenizer of a config; the kind "train" reads the captions of the training split."""
     texts: list[str] = []
     if config.tokenizer.kind == "train":
-        source = Source(config, config.train_split)
+        source = open_train(config)
         texts = [template.replace("{}", " ") for template in config.caption_templates]
         for index in range(len(source)):
             with contextlib.suppress(BadRecord):
                 texts += (text for feature in source[index].captions for text in feature)
     return make_tokenizer(config.tokenizer, length, texts)
+
+
+def _uniform(stream: np.random.Philox, rows: int, columns: int) -> np.ndarray:
+    return np.random.Generator(stream).random((rows, columns))
 
 
 def _array(numbers: Sequence[int]) -> np.ndarray:

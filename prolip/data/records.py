@@ -18,6 +18,15 @@ class Record(NamedTuple):
     image: bytes  # Encoded.
     captions: tuple[tuple[str, ...], ...]  # Texts of each caption feature.
     labels: tuple[str, ...]  # Class name for each label feature.
+    key: str = ""  # Names it to people: "00003/000031234", "table.parquet::12", a TFDS number.
+
+
+class Bad(NamedTuple):
+    """A record that could not be used, or a file that is damaged."""
+
+    number: int | None  # Of the record in its split; None for what is no record.
+    key: str
+    reason: str  # One of few, for counting.
 
 
 class Batch(NamedTuple):

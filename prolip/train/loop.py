@@ -17,7 +17,7 @@ from prolip.checkpoint.writer import Evaluations
 from prolip.config import TrainConfig, to_dict
 from prolip.data.pipeline import TrainPipeline
 from prolip.data.records import Batch
-from prolip.data.sources import prepare
+from prolip.data.sources.choose import prepare
 from prolip.data.tokenizer import Tokenizer
 from prolip.exit_codes import PEER_LOST
 from prolip.models import count, two_tower
@@ -251,7 +251,10 @@ class _Loop:
         if jax.process_index():  # Each process lists what it has read.
             path = path.with_suffix(f".{jax.process_index()}.jsonl")
         # With those that the run met before it was resumed.
-        known = {row["record"]: row for row in [*read_jsonl(path), *lines]}
+        known = {
+            (row["record"], None if row["record"] is not None else row.get("key")): row
+            for row in [*read_jsonl(path), *lines]
+        }
         write_whole(path, "".join(json.dumps(row) + "\n" for row in known.values()))
 
     def _save(self, state: TrainState) -> None:

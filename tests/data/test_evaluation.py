@@ -9,7 +9,7 @@ from toy import make_set, png, rows
 from prolip.data.evaluation import eval_set
 from prolip.data.image import decode, inference_image
 from prolip.data.records import Caption, DataError
-from prolip.data.sources import Source
+from prolip.data.sources.choose import open_source
 from prolip.data.text import clean
 
 
@@ -17,7 +17,7 @@ from prolip.data.text import clean
 @pytest.mark.parametrize("cache", [False, True])
 def test_images_come_in_order_in_blocks(toy, form, cache):
     data = eval_set(dataclasses.replace(toy, cache=cache), 8, form=form)
-    source = Source(toy, "train")
+    source = open_source(toy, "train")
     blocks = list(data.images(10))
     assert [len(block) for block in blocks] == [10, 10, 3] and data.num_images == 23
     for number, image in zip(data.records, np.concatenate(blocks), strict=True):
@@ -27,7 +27,7 @@ def test_images_come_in_order_in_blocks(toy, form, cache):
 
 def test_matches_are_all_pairs_of_a_record_and_its_cleaned_texts(toy):
     data = eval_set(toy, 8, ["kind"])
-    source = Source(toy, "train", ["kind"])
+    source = open_source(toy, "train", ["kind"])
     records = [source[int(number)] for number in data.records]
     texts = [{clean(t, "canonicalize") for f in r.captions for t in f} for r in records]
     assert {c.text for c in data.captions} == set().union(*texts)

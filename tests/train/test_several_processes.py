@@ -13,7 +13,7 @@ import pytest
 import several
 
 from prolip.cli import configuration
-from prolip.data.sources import prepare
+from prolip.data.sources.choose import prepare
 from prolip.evals.run import evaluate_workdir
 from prolip.workdir import Workdir
 

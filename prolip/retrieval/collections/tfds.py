@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from prolip.config import ConfigError, DataConfig
 from prolip.data.records import BadRecord, DataError, Record
-from prolip.data.sources import Source, prepare
+from prolip.data.sources.tfds import TfdsSource, prepare
 from prolip.retrieval.collections.item import Item
 from prolip.retrieval.embeddings import Kind
 
@@ -115,7 +115,7 @@ class _Records:
             known = ", ".join(found) or "none of this kind"
             raise ConfigError(f"{set_}: name the {kind} feature with --column; it has {known}")
         feature = feature or found[0]
-        # `Source` reads an image and a text of each record.
+        # `TfdsSource` reads an image and a text of each record.
         texts += _paths(info.features, tfds.features.ClassLabel)
         image = feature if kind == "image" else next(iter(images), "")
         text = feature if kind == "text" else next(iter(texts), "")
@@ -126,7 +126,7 @@ class _Records:
         config = DataConfig(
             name=set_, data_dir=data_dir, image_feature=image, caption_features=(text,)
         )
-        self.source = Source(config, split)
+        self.source = TfdsSource(config, split)
 
     def __getitem__(self, record: int) -> Record:
         return self.source[record]

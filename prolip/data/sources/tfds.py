@@ -4,20 +4,22 @@ import contextlib
 import difflib
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from prolip.config import DataConfig
 from prolip.data.emoji import builder as emoji
+from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
+from prolip.data.sources.source import Source
 
 FORMAT = "array_record"  # Read at random places and written without TensorFlow.
 
 
 def prepare(config: DataConfig) -> Any:
-    """Makes the data set if it is the shipped one; returns its prepared TFDS builder.
+    """Makes the data set if it is one that the package makes; returns its prepared TFDS builder.
 
     Raises:
       DataError: there is no such data set, or it has not been prepared.
@@ -45,8 +47,8 @@ def prepare(config: DataConfig) -> Any:
     return _builder(config)
 
 
-class Source:
-    """Random access to the records of a split.
+class TfdsSource(Source):
+    """Random access to the records of a split; a key is the record's number.
 
     Args:
       config: Names the data set, its image feature and its caption features.
@@ -69,7 +71,7 @@ class Source:
         if not config.caption_features:
             raise DataError("data.caption_features names no feature")
         self._arguments = (config, split, tuple(label_features))
-        self._image = config.image_feature
+        self._image, self._features = config.image_feature, features
         self._captions = [_Text(features, path, config.name) for path in config.caption_features]
         self._labels = [_Text(features, path, config.name) for path in label_features]
         self.name = builder.info.full_name
@@ -80,26 +82,54 @@ class Source:
 
     def __getitem__(self, index: int) -> Record:
         """Raises BadRecord if the record is damaged or its text is not UTF-8."""
-        try:
-            stored = self._source[index]
-        except Exception as error:
-            raise BadRecord("unreadable record") from error
+        stored = self._stored(index)
         captions = tuple(tuple(feature.read(stored)) for feature in self._captions)
         labels = tuple(next(feature.read(stored), "") for feature in self._labels)
-        return Record(stored[self._image], captions, labels)
+        return Record(stored[self._image], captions, labels, self.key(index))
+
+    def key(self, index: int) -> str:
+        """Number of the record."""
+        return str(index)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Source, self._arguments  # Reader processes open the files themselves.
+        return TfdsSource, self._arguments  # Reader processes open the files themselves.
+
+    @property
+    def fields(self) -> Collection[str]:
+        """Features at the top that are one value."""
+        kinds = (tfds.features.Text, tfds.features.ClassLabel, tfds.features.Scalar)
+        return [name for name, feature in self._features.items() if isinstance(feature, kinds)]
+
+    def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
+        """Values of features; a class is its name."""
+        stored = self._stored(index)
+        return {name: self._value(name, stored[name]) for name in names}
+
+    def _value(self, name: str, value: Any) -> Any:
+        feature = self._features[name]
+        if isinstance(feature, tfds.features.ClassLabel):
+            return feature.int2str(int(value))
+        if isinstance(value, bytes):
+            return value.decode("utf8", "replace")
+        return value.item() if hasattr(value, "item") else value
+
+    def _stored(self, index: int) -> Any:
+        try:
+            return self._source[index]
+        except Exception as error:
+            raise BadRecord("unreadable record") from error
 
     def digest(self, samples: int = 16) -> str:
         """Hash of the size and of some records, evenly spread: tells data sets apart."""
         digest = hashlib.sha256(f"{self.name} {len(self)}".encode())
         for i in range(min(samples, len(self))):
             try:
-                record: object = self[i * len(self) // samples if len(self) > samples else i]
+                record = self[i * len(self) // samples if len(self) > samples else i]
+                image, captions, labels = record.image, record.captions, record.labels
+                text = f"Record({image=}, {captions=}, {labels=})"
             except BadRecord as bad:
-                record = str(bad)
-            digest.update(repr(record).encode())
+                text = repr(str(bad))
+            digest.update(text.encode())
         return digest.hexdigest()
 
 
@@ -148,10 +178,7 @@ def _feature(features: Any, path: str, name: str) -> Any:
         while isinstance(feature, tfds.features.Sequence):
             feature = feature.feature
         if not isinstance(feature, tfds.features.FeaturesDict) or part not in feature:
-            known = list(_paths(features))
-            near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}."
-            raise DataError(f"{name} has no feature {path!r}; {hint}")
+            raise DataError(unknown(path, _paths(features), f"{name} has no feature"))
         feature = feature[part]
     return feature
 

@@ -1,0 +1,224 @@
+"""The samples of a tar and where their members lie, in a side file that is made once.
+
+A line of JSON, then flat arrays that are mapped into memory: a sample costs about 60 bytes of the
+disk and none of a process. The line has the size and the time of the tar: another one is another
+tar, whose index is made anew.
+"""
+
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from prolip.data.files.names import printable
+from prolip.data.files.side_files import places, write_side_file
+from prolip.data.files.tar_members import Member, members, sample_of
+from prolip.data.records import DataError
+
+SUFFIX = ".index"
+FORMAT = 1
+MAX_PROBLEMS = 1000  # That are kept by name; a tar of rubbish could have as many as bytes.
+LONGEST_HEADER = 1 << 22
+
+
+class Head(NamedTuple):
+    """What is known of a tar without its samples."""
+
+    path: str  # Of the tar.
+    place: Path  # Of the side file.
+    samples: int
+    members: int
+    extensions: tuple[str, ...]
+    problems: tuple[tuple[str, str], ...]  # (member, reason); "" is the tar itself.
+    num_problems: int
+    size: int  # Of the tar.
+    checksum: int  # Of the arrays: changes with any name, place or size.
+    begin: int  # Of the arrays in the side file.
+
+
+class TarIndex:
+    """The samples of one tar, by number in the order of their first members.
+
+    Raises:
+      DataError: the side file is damaged.
+    """
+
+    def __init__(self, head: Head):
+        self.extensions = head.extensions
+        samples, count = head.samples, head.members
+        with head.place.open("rb") as file:
+            content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        arrays = content[head.begin :]
+        if zlib.crc32(arrays.data) != head.checksum:
+            raise DataError(f"{head.place} is damaged; delete it, and it is made anew")
+        kinds = ((np.uint64, count),) * 2 + ((np.uint32, samples + 1),) * 2 + ((np.uint16, count),)
+        parts = []
+        for kind, length in kinds:
+            size = length * np.dtype(kind).itemsize
+            parts.append(arrays[:size].view(kind))
+            arrays = arrays[size:]
+        self._offsets, self._sizes, self._firsts, self._key_ends, self._extensions = parts
+        self._keys = arrays
+
+    def __len__(self) -> int:
+        return len(self._firsts) - 1
+
+    def key(self, sample: int) -> str:
+        """Of a sample, within its tar."""
+        begin, end = self._key_ends[sample], self._key_ends[sample + 1]
+        return self._keys[int(begin) : int(end)].tobytes().decode()
+
+    def members(self, sample: int) -> list[tuple[int, int, int]]:
+        """Number of the extension, offset and size of each member of a sample, in order."""
+        begin, end = int(self._firsts[sample]), int(self._firsts[sample + 1])
+        columns = (self._extensions, self._offsets, self._sizes)
+        return list(zip(*(column[begin:end].tolist() for column in columns), strict=True))
+
+
+def open_head(path: str, directory: str = "") -> Head | None:
+    """The head of a tar's index; None if there is none, or it is of another state of the tar.
+
+    Raises:
+      DataError: the tar is missing.
+    """
+    about = _stat(path)
+    for place in places(path, SUFFIX, directory):
+        try:
+            with place.open("rb") as file:
+                line = file.readline(LONGEST_HEADER)
+                end = os.fstat(file.fileno()).st_size
+            found = json.loads(line)
+            if found["format"] == FORMAT and found["tar"] == about:
+                head = _head(path, place, found, len(line))
+                if end == head.begin + found["bytes"]:
+                    return head
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def make_index(path: str, directory: str = "") -> Head:
+    """Reads the headers of a tar and writes its side file as a whole.
+
+    Raises:
+      DataError: the tar is missing, or the side file can't be written.
+    """
+    about = _stat(path)
+    samples: dict[str, dict[str, Member]] = {}
+    problems: list[tuple[str, str]] = []
+    num_problems = 0
+    for member in members(Path(path)):
+        key, extension = sample_of(member.name)
+        sample = samples.setdefault(key, {}) if not member.reason else {}
+        if member.reason or extension in sample:
+            num_problems += 1
+            if len(problems) < MAX_PROBLEMS:
+                problems.append((member.name, member.reason or "name is twice in the tar"))
+        else:
+            sample[extension] = member
+    extensions: dict[str, int] = {}
+    for sample in samples.values():
+        for extension in sample:
+            extensions.setdefault(extension, len(extensions))
+    if len(extensions) > np.iinfo(np.uint16).max:
+        raise DataError(f"{printable(path)} has {len(extensions)} kinds of members")
+    arrays = _arrays(samples, extensions)
+    line = {
+        "format": FORMAT,
+        "tar": about,
+        "samples": len(samples),
+        "members": sum(map(len, samples.values())),
+        "extensions": list(extensions),
+        "problems": problems,
+        "num_problems": num_problems,
+        "bytes": len(arrays),
+        "checksum": zlib.crc32(arrays),
+    }
+    text = json.dumps(line).encode()
+    text += b" " * (-(len(text) + 1) % 8) + b"\n"  # Arrays are mapped at multiples of their width.
+    place = write_side_file(path, SUFFIX, directory, text + arrays)
+    return _head(path, place, json.loads(text), len(text))
+
+
+def make_missing(
+    paths: Sequence[str],
+    directory: str = "",
+    *,
+    threads: int = 8,
+    processes: int = 0,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Head]:
+    """Heads of all tars; those that have no index get one, each finished as soon as it is made.
+
+    Args:
+      paths: Of the tars.
+      directory: Of the side files, see `side_files.places`.
+      threads: That look, and make where `processes` is 0.
+      processes: That make: headers are read by Python, and threads share one core for that.
+      advance: Called after each tar.
+    """
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        heads: dict[str, Head | None] = {}
+        for path, head in zip(
+            paths, pool.map(open_head, paths, [directory] * len(paths)), strict=True
+        ):
+            heads[path] = head
+            if head is not None:
+                advance()
+    missing = [path for path in paths if heads[path] is None]
+    if missing:
+        with _pool(threads, min(processes, len(missing))) as makers:
+            for head in makers.map(make_index, missing, [directory] * len(missing)):
+                heads[head.path] = head
+                advance()
+    return [head for head in (heads[path] for path in paths) if head is not None]
+
+
+def _pool(threads: int, processes: int) -> Executor:
+    if processes > 1:
+        return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    return ThreadPoolExecutor(max(1, threads))
+
+
+def _arrays(samples: Mapping[str, Mapping[str, Member]], extensions: Mapping[str, int]) -> bytes:
+    flat = [item for sample in samples.values() for item in sample.items()]
+    keys = [key.encode() for key in samples]
+    lengths = [len(sample) for sample in samples.values()]
+    parts = (
+        np.array([member.offset for _, member in flat], np.uint64),
+        np.array([member.size for _, member in flat], np.uint64),
+        np.cumsum([0, *lengths], dtype=np.uint32),
+        np.cumsum([0, *map(len, keys)], dtype=np.uint32),
+        np.array([extensions[extension] for extension, _ in flat], np.uint16),
+    )
+    return b"".join([*(part.tobytes() for part in parts), *keys])
+
+
+def _head(path: str, place: Path, line: Mapping, begin: int) -> Head:
+    return Head(
+        path=path,
+        place=place,
+        samples=int(line["samples"]),
+        members=int(line["members"]),
+        extensions=tuple(line["extensions"]),
+        problems=tuple((name, reason) for name, reason in line["problems"]),
+        num_problems=int(line["num_problems"]),
+        size=int(line["tar"][0]),
+        checksum=int(line["checksum"]),
+        begin=begin,
+    )
+
+
+def _stat(path: str) -> list[int]:
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        raise DataError(f"{printable(path)} is missing or can't be read") from error
+    return [about.st_size, about.st_mtime_ns]

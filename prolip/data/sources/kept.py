@@ -1,0 +1,234 @@
+"""A source without the records that a filter or a list of keys leaves out, chosen once."""
+
+import functools
+import hashlib
+import io
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from prolip.config import ConfigError, DataConfig
+from prolip.data.expression import Expression, Lacking
+from prolip.data.files.names import printable
+from prolip.data.files.reading import file_hash
+from prolip.data.files.side_files import cache_directory
+from prolip.data.image import FORMATS
+from prolip.data.records import BadRecord, DataError, Record
+from prolip.data.sources.source import Source
+from prolip.workdir import write_whole
+
+# Known of every record, where it has no field of that name.
+DERIVED = ("width", "height", "aspect", "caption_length", "caption_words", "key")
+SIDES = {"width", "height"}
+BLOCK = 4096  # Records of a task.
+LACKING = "filter: a value is missing or of another kind"
+
+log = logging.getLogger(__name__)
+
+
+class Kept(Source):
+    """Some records of a source, under new numbers and their old keys.
+
+    Args:
+      source: Whose records.
+      rows: Their numbers, ascending.
+      condition: What chose them, for the digest.
+      notes: What was left out.
+    """
+
+    def __init__(self, source: Source, rows: np.ndarray, condition: str, notes: Collection[str]):
+        self._source, self._rows, self._condition = source, rows, condition
+        self.name, self.damage, self.notes = source.name, source.damage, tuple(notes)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Record:
+        return self._source[int(self._rows[index])]
+
+    def key(self, index: int) -> str:
+        return self._source.key(int(self._rows[index]))
+
+    @functools.cache  # noqa: B019 - One source lives as long as its run.
+    def digest(self) -> str:
+        digest = hashlib.sha256(f"{self._source.digest()} {self._condition}".encode())
+        digest.update(self._rows.astype("<u4").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def fields(self) -> Collection[str]:
+        return self._source.fields
+
+    def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
+        return self._source.about(int(self._rows[index]), names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With the rows: choosing them anew could take as long as the first time.
+        return Kept, (self._source, self._rows, self._condition, self.notes)
+
+
+class Chosen(NamedTuple):
+    """What a condition left of a source."""
+
+    rows: np.ndarray  # UInt32, ascending.
+    lacking: int  # Records that the filter could not judge; they are left out.
+    bad: int  # Records that could not be read for the filter; kept, to be counted as bad later.
+
+
+def keep(source: Source, config: DataConfig) -> Source:
+    """The source itself, or what `config.filter` and `config.keep_keys` leave of it.
+
+    What is kept is written to `config.index_dir` or the user's cache: the next start reads it.
+
+    Raises:
+      ConfigError: the filter can't be read, or asks for a name that the records don't have.
+      DataError: nothing is kept, or the list of keys can't be read.
+    """
+    if not config.filter and not config.keep_keys:
+        return source
+    expression = Expression(config.filter) if config.filter else None
+    if expression is not None:
+        expression.check((*source.fields, *(d for d in DERIVED if d not in source.fields)))
+    keys = Path(config.keep_keys).expanduser() if config.keep_keys else None
+    if keys is not None and not keys.is_file():
+        raise ConfigError(f"data.keep_keys: {printable(keys)} is missing or no file")
+    condition = f"{config.filter!r} {file_hash(keys) if keys else ''}"
+    path = _path(config, f"{source.digest()} {condition}")
+    chosen = _read(path)
+    if chosen is None:
+        chosen = choose(source, expression, keys, config.num_threads)
+        _write(path, chosen)
+    if not len(chosen.rows):
+        raise DataError(
+            f"data.filter and data.keep_keys keep none of the {len(source):,} records "
+            f"({chosen.lacking:,} lack a value that the filter asks for)"
+        )
+    lacking = f", {chosen.lacking:,} of the others lack a value" if chosen.lacking else ""
+    note = f"{len(chosen.rows):,} of {len(source):,} records are kept{lacking}"
+    return Kept(source, chosen.rows, condition, [*source.notes, note])
+
+
+def choose(
+    source: Source, expression: Expression | None, keys: Path | None, threads: int = 8
+) -> Chosen:
+    """Judges every record."""
+    blocks = [range(i, min(i + BLOCK, len(source))) for i in range(0, len(source), BLOCK)]
+    wanted = None if keys is None else read_keys(keys)
+
+    def judge(block: range) -> tuple[list[int], int, int]:
+        kept, lacking, bad = [], 0, 0
+        for index in block if wanted is None else _listed(source, block, wanted):
+            try:
+                if expression is None or expression(values(source, index, expression.names)):
+                    kept.append(index)
+            except Lacking:
+                lacking += 1
+            except BadRecord:
+                bad += 1
+                kept.append(index)
+        return kept, lacking, bad
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        judged = list(pool.map(judge, blocks))
+    rows = np.array([index for kept, _, _ in judged for index in kept], np.uint32)
+    return Chosen(rows, sum(j[1] for j in judged), sum(j[2] for j in judged))
+
+
+def values(source: Source, index: int, names: Collection[str]) -> dict[str, Any]:
+    """Values of fields and of what is derived from a record.
+
+    `width` and `height` are those of the image's header where the record has no such fields,
+    `aspect` is the long side over the short one, `caption_length` in characters and
+    `caption_words` are those of the longest caption.
+
+    Raises:
+      BadRecord: the record can't be read.
+    """
+    fields = set(source.fields)
+    wanted = {name for name in names if name in fields}
+    if "aspect" in names and "aspect" not in fields:
+        wanted |= SIDES & fields
+    found = dict(source.about(index, wanted)) if wanted else {}
+    missing = set(names) - fields
+    if "key" in missing:
+        found["key"] = source.key(index)
+    sides = (SIDES if "aspect" in missing else SIDES & missing) - found.keys()
+    if sides or missing & {"caption_length", "caption_words"}:
+        record = source[index]
+        if sides:
+            found["width"], found["height"] = _size(record.image)
+        texts = [text for feature in record.captions for text in feature]
+        found["caption_length"] = max(map(len, texts), default=0)
+        found["caption_words"] = max((len(text.split()) for text in texts), default=0)
+    if "aspect" in missing and found.keys() >= SIDES:
+        width, height = found["width"], found["height"]
+        if isinstance(width, int | float) and isinstance(height, int | float) and width and height:
+            found["aspect"] = max(width, height) / min(width, height)
+    return found
+
+
+def read_keys(path: Path) -> pa.Array:
+    """Keys of a text file, one a line, or of Parquet: its column "key", or its only one.
+
+    Raises:
+      DataError: the file can't be read, or its column is not to be told.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pq.read_table(path)
+            column = "key" if "key" in table.column_names else table.column_names[0]
+            if column != "key" and table.num_columns != 1:
+                raise DataError(f"{printable(path)} has several columns and none is 'key'")
+            return pc.cast(table.column(column), pa.large_string()).combine_chunks()
+        lines = path.read_text(encoding="utf8").splitlines()
+        return pa.array([line.strip() for line in lines if line.strip()], pa.large_string())
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"data.keep_keys: {printable(path)} can't be read: {error}") from error
+
+
+def _listed(source: Source, block: range, wanted: pa.Array) -> Iterator[int]:
+    """Numbers of the records whose key, or what is after its last slash, is listed."""
+    names = [source.key(index) for index in block]
+    whole = pc.is_in(pa.array(names, pa.large_string()), wanted)
+    last = pc.is_in(pa.array([n.rpartition("/")[2] for n in names], pa.large_string()), wanted)
+    for index, found in zip(block, pc.or_(whole, last).to_pylist(), strict=True):
+        if found:
+            yield index
+
+
+def _size(encoded: bytes) -> tuple[int, int]:
+    try:
+        return Image.open(io.BytesIO(encoded), formats=FORMATS).size
+    except Exception as error:  # Pillow raises nearly anything on damaged bytes.
+        raise BadRecord("damaged image") from error
+
+
+def _path(config: DataConfig, condition: str) -> Path:
+    directory = Path(config.index_dir).expanduser() if config.index_dir else cache_directory()
+    return directory / f"kept-{hashlib.sha256(condition.encode()).hexdigest()[:32]}.npz"
+
+
+def _read(path: Path) -> Chosen | None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Chosen(stored["rows"], int(stored["lacking"]), int(stored["bad"]))
+    except Exception:  # Missing or damaged in any way: it is made anew.
+        return None
+
+
+def _write(path: Path, chosen: Chosen) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **chosen._asdict())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getvalue())
+    except OSError as error:
+        log.warning("%s can't be written (%s): each start chooses records anew", path, error)

@@ -1,0 +1,150 @@
+"""Tables (CSV, TSV, JSONL, Parquet) whose rows have an image, or the path of one, and texts."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prolip.data.files.frames import FRAMES, Cells, Frame
+from prolip.data.files.names import printable
+from prolip.data.files.parquet import ParquetFrame
+from prolip.data.files.reading import path_inside, read_file
+from prolip.data.near import unknown
+from prolip.data.records import BadRecord, DataError, Record
+from prolip.data.sources.source import Source
+
+
+class Table(Source):
+    """Rows of one or several files with the same columns, in order.
+
+    Columns are kept in memory, packed, but for images inside Parquet: those are read a row group
+    at a time, which is slow in random order where the groups are large.
+
+    Args:
+      paths: Of the files.
+      image: A column with encoded images, or with paths below the folder of its file.
+      captions: Columns with a text, or a list of texts.
+      labels: Columns with class names.
+
+    Raises:
+      DataError: a file is missing or damaged, or has no such column.
+    """
+
+    name = "table"
+
+    def __init__(
+        self, paths: Sequence[str], image: str, captions: Sequence[str], labels: Sequence[str] = ()
+    ):
+        self._arguments = (tuple(paths), image, tuple(captions), tuple(labels))
+        self._frames = [_frame(path) for path in paths]
+        self._names = [printable(os.path.basename(path)) for path in paths]
+        self._folders = [os.path.realpath(os.path.dirname(path)) for path in paths]
+        self._image, self._captions, self._labels = image, tuple(captions), tuple(labels)
+        for frame, name in zip(self._frames, self._names, strict=True):
+            for column in (image, *captions, *labels):
+                if list(frame.names).count(column) != 1:
+                    few = "several columns" if column in frame.names else "no column"
+                    raise DataError(unknown(column, frame.names, f"{name} has {few}"))
+        self._images: list[Cells] = [_images(frame, image) for frame in self._frames]
+        self._begins = np.cumsum([0, *(len(cells) for cells in self._images)])
+        if not len(self):
+            raise DataError(f"{', '.join(self._names[:3])}: no rows")
+        self._column = functools.cache(self._read)
+
+    def __len__(self) -> int:
+        return int(self._begins[-1])
+
+    def key(self, index: int) -> str:
+        """Name of the file, and the row in it from 0."""
+        file, row = self._place(index)
+        return f"{self._names[file]}::{row}"
+
+    def __getitem__(self, index: int) -> Record:
+        """Raises BadRecord if the row has no image, or a cell can't be read."""
+        file, row = self._place(index)
+        captions = tuple(tuple(_texts(self._column(file, c)[row])) for c in self._captions)
+        labels = tuple(next(iter(_texts(self._column(file, c)[row])), "") for c in self._labels)
+        image = _image(self._images[file][row], self._folders[file])
+        return Record(image, captions, labels, self.key(index))
+
+    @functools.cache  # noqa: B019 - One source lives as long as its run.
+    def digest(self) -> str:
+        """Of all bytes of the files; of Parquet, of its footer."""
+        digest = hashlib.sha256()
+        for name, frame in zip(self._names, self._frames, strict=True):
+            digest.update(f"{name} {frame.fingerprint()}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def fields(self) -> Collection[str]:
+        """All columns but the image."""
+        return [name for name in self._frames[0].names if name != self._image]
+
+    def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
+        """Cells of a row; in CSV and TSV a number is its value."""
+        file, row = self._place(index)
+        values = {name: self._column(file, name)[row] for name in names}
+        return {name: _number(value) for name, value in values.items() if value not in (None, "")}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Table, self._arguments
+
+    def _place(self, index: int) -> tuple[int, int]:
+        file = int(np.searchsorted(self._begins, index, "right")) - 1
+        return file, index - int(self._begins[file])
+
+    def _read(self, file: int, column: str) -> Cells:
+        frame = self._frames[file]
+        read = frame.load if isinstance(frame, ParquetFrame) else frame.read
+        return read([column])[0]
+
+
+def _frame(path: str) -> Frame:
+    end = os.path.splitext(path)[1].lower()
+    if end not in FRAMES:
+        raise DataError(f"{printable(path)} is no table; known: {', '.join(FRAMES)}")
+    if not os.path.isfile(path):
+        raise DataError(f"{printable(path)} is missing or no file")
+    return FRAMES[end](Path(path))
+
+
+def _images(frame: Frame, column: str) -> Cells:
+    if isinstance(frame, ParquetFrame) and not frame.holds_bytes(column):
+        return frame.load([column])[0]
+    return frame.read([column])[0]
+
+
+def _image(value: Any, folder: str) -> bytes:
+    if isinstance(value, dict):  # As the `datasets` library writes images.
+        value = value.get("path") if value.get("bytes") is None else value["bytes"]
+    if value is None or value == "":
+        raise BadRecord("row has no image")
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise BadRecord("neither an image nor a path")
+    return read_file(path_inside(folder, value.strip()))
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    try:
+        texts = [text.decode() if isinstance(text, bytes) else text for text in values]
+    except UnicodeDecodeError as error:
+        raise BadRecord("text is not UTF-8") from error
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRecord("caption is no text")
+    return texts
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -1,0 +1,190 @@
+"""Tars of samples, as `webdataset` and `img2dataset` write them, read in place."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prolip.data.files.names import IMAGE_EXTENSIONS, printable
+from prolip.data.files.reading import OpenFile
+from prolip.data.files.tar_index import TarIndex, make_index, make_missing
+from prolip.data.files.tar_members import names_of_tars
+from prolip.data.near import unknown
+from prolip.data.records import Bad, BadRecord, DataError, Record
+from prolip.data.sources.source import Source
+
+OPEN_TARS = 256  # Files open at a time.
+MAPPED_TARS = 4096  # Indices mapped at a time: a process may have 65,530 maps.
+JSON = "json"
+ANY_IMAGE = "image"
+LOOK = 20  # Samples that tell the fields of the JSON.
+
+
+class Webdataset(Source):
+    """Samples of tars; a sample is the files whose names agree up to the first dot.
+
+    Args:
+      paths: Of the tars, in order.
+      image: Extensions of the image, the best first: "jpg;png"; "image" takes any.
+      captions: "txt", or "json/caption" for a field of the JSON: a text, or a list of texts.
+      labels: The same, for class names.
+      index_dir: Of the side files, see `files.side_files`.
+      threads: That make what is missing of them.
+
+    Raises:
+      DataError: a tar is missing, or no tar has such members.
+    """
+
+    name = "webdataset"
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        image: str,
+        captions: Sequence[str],
+        labels: Sequence[str] = (),
+        index_dir: str = "",
+        threads: int = 8,
+    ):
+        self._arguments = (tuple(paths), image, tuple(captions), tuple(labels), index_dir, threads)
+        self._heads = make_missing(paths, index_dir, threads=threads)
+        self._names = names_of_tars(paths)
+        self._begins = np.cumsum([0, *(head.samples for head in self._heads)])
+        if image == ANY_IMAGE:
+            self._images = tuple(extension.removeprefix(".") for extension in IMAGE_EXTENSIONS)
+        else:
+            self._images = tuple(e.strip().lower().removeprefix(".") for e in image.split(";"))
+        self._captions, self._labels = tuple(captions), tuple(labels)
+        self._index = functools.lru_cache(maxsize=MAPPED_TARS)(self._map)
+        self._open = functools.lru_cache(maxsize=OPEN_TARS)(OpenFile)
+        self.damage = [
+            Bad(None, f"{name}.tar/{member}".rstrip("/"), reason)
+            for name, head in zip(self._names, self._heads, strict=True)
+            for member, reason in head.problems
+        ]
+        self._check(image)
+
+    def __len__(self) -> int:
+        return int(self._begins[-1])
+
+    def key(self, index: int) -> str:
+        """Name of the tar, slash, key of the sample."""
+        tar, sample = self._place(index)
+        return f"{self._names[tar]}/{self._index(tar).key(sample)}"
+
+    def __getitem__(self, index: int) -> Record:
+        """Raises BadRecord if the sample has no image, or a member can't be read."""
+        read = self._members(index)
+        image = next((e for e in self._images if e in read), None)
+        if image is None:
+            raise BadRecord("sample has no image")
+        captions = tuple(tuple(_texts(read, feature)) for feature in self._captions)
+        labels = tuple(next(iter(_texts(read, feature)), "") for feature in self._labels)
+        return Record(read[image], captions, labels, self.key(index))
+
+    def digest(self) -> str:
+        """Of names, sizes, and the places of all members."""
+        digest = hashlib.sha256()
+        for name, head in zip(self._names, self._heads, strict=True):
+            about = (name, head.size, head.samples, head.members, head.checksum)
+            digest.update(f"{about!r}\n".encode())
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def fields(self) -> Collection[str]:
+        """Keys of the JSON of the first samples."""
+        known: dict[str, None] = {}
+        for index in range(min(LOOK, len(self))):
+            try:
+                known |= dict.fromkeys(self._members(index).json())
+            except BadRecord:
+                continue
+        return tuple(known)
+
+    def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
+        """Fields of the sample's JSON."""
+        values = self._members(index).json()
+        return {name: values[name] for name in names if values.get(name) is not None}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Webdataset, self._arguments
+
+    def _members(self, index: int) -> "_Members":
+        tar, sample = self._place(index)
+        table = self._index(tar)
+        places = {
+            table.extensions[extension]: (offset, size)
+            for extension, offset, size in table.members(sample)
+        }
+        return _Members(self._open(self._heads[tar].path), places)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        tar = int(np.searchsorted(self._begins, index, "right")) - 1
+        return tar, index - int(self._begins[tar])
+
+    def _map(self, tar: int) -> TarIndex:
+        try:
+            return TarIndex(self._heads[tar])
+        except DataError:  # The side file is damaged; it can be made as often as needed.
+            self._heads[tar] = make_index(self._heads[tar].path, self._arguments[4])
+            return TarIndex(self._heads[tar])
+
+    def _check(self, image: str) -> None:
+        known = sorted({extension for head in self._heads for extension in head.extensions})
+        where = f"{printable(self._heads[0].path)} and the {len(self._heads) - 1} other tars"
+        if not len(self):
+            raise DataError(f"{where} have no sample")
+        if not set(known) & set(self._images):
+            reason = unknown(image, known, f"no sample of {where} has a member")
+            raise DataError(f"{reason}; set data.image_feature")
+        for feature in (*self._captions, *self._labels):
+            extension, _, field = feature.partition("/")
+            if extension not in known or (field and extension != JSON):
+                reason = unknown(feature, known, f"no sample of {where} has a member")
+                raise DataError(f"{reason}; set data.caption_features")
+            if field and field not in self.fields:
+                fields = [f"{JSON}/{name}" for name in self.fields]
+                raise DataError(unknown(feature, fields, f"the JSON of {where} has no field"))
+
+
+class _Members:
+    """The members of a sample by extension; each is read when it is asked for."""
+
+    def __init__(self, file: OpenFile, places: Mapping[str, tuple[int, int]]):
+        self._file, self._places = file, places
+        self._json: Mapping[str, Any] | None = None
+
+    def __contains__(self, extension: str) -> bool:
+        return extension in self._places
+
+    def __getitem__(self, extension: str) -> bytes:
+        return self._file.read(*self._places[extension])
+
+    def json(self) -> Mapping[str, Any]:
+        """The JSON, read once; empty where the sample has none."""
+        if self._json is None:
+            try:
+                values = json.loads(self[JSON]) if JSON in self else {}
+            except (ValueError, RecursionError) as error:
+                raise BadRecord("JSON of the sample is damaged") from error
+            if not isinstance(values, dict):
+                raise BadRecord("JSON of the sample is no object")
+            self._json = values
+        return self._json
+
+
+def _texts(members: _Members, feature: str) -> list[str]:
+    extension, _, field = feature.partition("/")
+    if not field:
+        try:
+            return [members[extension].decode()] if extension in members else []
+        except UnicodeDecodeError as error:
+            raise BadRecord("text is not UTF-8") from error
+    value = members.json().get(field)
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(text, str) for text in values):
+        raise BadRecord("caption is no text")
+    return values

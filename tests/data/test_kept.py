@@ -1,0 +1,156 @@
+"""Filters and lists of keys: what is kept keeps its key, is chosen once, and is in the digest."""
+
+import dataclasses
+import io
+import pickle
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from toy import png, rows
+from webfiles import tar_config, write_tar, write_tars
+
+from prolip.config import ConfigError
+from prolip.data.records import DataError
+from prolip.data.sources import kept
+from prolip.data.sources.choose import open_train
+from prolip.data.sources.kept import values
+
+
+@pytest.fixture(scope="module")
+def tars(tmp_path_factory):
+    """12 samples, and a folder for what is made of them."""
+    folder = tmp_path_factory.mktemp("tars")
+    write_tars(folder, 12)
+    return tar_config(folder, index_dir=str(tmp_path_factory.mktemp("made")))
+
+
+def keys(config):
+    source = open_train(config)
+    return [int(source.key(i).rpartition("/")[2]) for i in range(len(source))]
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("similarity >= 0.05", range(5, 12)),
+        ("similarity >= 0.05 and not similarity > 0.08", range(5, 9)),
+        ("width == 24 and height == 20 and 1.19 < aspect < 1.21", range(12)),
+        ("min(width, height) >= 21", []),
+        ("caption_length >= 17", range(10, 12)),
+        ("caption_words == 3 and '000000004' in key", [4]),
+    ],
+)
+def test_records_are_kept_by_fields_and_by_what_is_known_of_all(tars, condition, expected):
+    config = dataclasses.replace(tars, filter=condition)
+    if not list(expected):
+        with pytest.raises(DataError, match="keep none of the 12 records"):
+            keys(config)
+        return
+    assert keys(config) == list(expected)
+    source, whole = open_train(config), open_train(tars)
+    assert source[0] == whole[expected[0]]
+    assert source.notes == (f"{len(expected)} of 12 records are kept",)
+
+
+def test_the_choice_is_made_once_and_travels_to_reader_processes(tars, monkeypatch):
+    config = dataclasses.replace(tars, filter="similarity < 0.03")
+    assert keys(config) == [0, 1, 2]
+    monkeypatch.setattr(kept, "choose", None)
+    assert keys(config) == [0, 1, 2]
+    copy = pickle.loads(pickle.dumps(open_train(config)))
+    assert copy[1] == open_train(config)[1] and copy.digest() == open_train(config).digest()
+
+
+def test_the_digest_tells_filters_apart(tars):
+    conditions = ("", "similarity < 0.5", "similarity < 0.6", "similarity < 0.05")
+    digests = [open_train(dataclasses.replace(tars, filter=c)).digest() for c in conditions]
+    assert len(set(digests)) == 4
+
+
+def test_a_record_that_lacks_a_value_is_left_out_and_counted(tmp_path):
+    write_tar(
+        tmp_path / "set-0.tar",
+        {
+            "0.jpg": png(0), "0.txt": b"a", "0.json": b'{"similarity": 0.5}',
+            "1.jpg": png(1), "1.txt": b"b", "1.json": b'{"similarity": null}',
+            "2.jpg": png(2), "2.txt": b"c",
+            "3.jpg": png(3), "3.txt": b"d", "3.json": b'{"similarity": "high"}',
+            "4.jpg": png(4), "4.txt": b"e", "4.json": b"{",
+        },
+    )  # fmt: skip
+    config = tar_config(tmp_path, filter="similarity > 0.1", caption_features=("txt",))
+    source = open_train(dataclasses.replace(config, caption_weights=(1.0,)))
+    # Damaged JSON is kept: training counts the record as bad, with its reason.
+    assert [source.key(i) for i in range(len(source))] == ["set-0/0", "set-0/4"]
+    assert source.notes == ("2 of 5 records are kept, 3 of the others lack a value",)
+
+
+@pytest.mark.parametrize("form", ["txt", "parquet", "named.parquet"])
+def test_keys_are_those_of_a_file(tars, tmp_path, form):
+    wanted = ["set-00000/000000003", "000000007", "set-00002/000000003", "nothing"]
+    path = tmp_path / f"keys.{form}"
+    if form == "txt":
+        path.write_text("\n".join([*wanted, "", ""]))
+    else:
+        columns = {"key": wanted} | ({"more": wanted} if form == "named.parquet" else {})
+        pq.write_table(pa.table(columns), path)
+    config = dataclasses.replace(tars, keep_keys=str(path))
+    assert keys(config) == [3, 7]
+    assert keys(dataclasses.replace(config, filter="similarity > 0.05")) == [7]
+
+
+def test_a_changed_list_of_keys_is_read_anew(tars, tmp_path):
+    path = tmp_path / "keys.txt"
+    config = dataclasses.replace(tars, keep_keys=str(path))
+    for number in (4, 5):
+        path.write_text(f"{number:09}")
+        assert keys(config) == [number]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"filter": "similarty > 1"}, "did you mean 'similarity'"),
+        ({"filter": "widht > 1"}, "did you mean 'width'"),
+        ({"filter": "import os"}, r"data\.filter can't be read"),
+        ({"keep_keys": "/nowhere"}, r"data\.keep_keys: /nowhere is missing"),
+    ],
+)
+def test_what_is_wrong_is_named(tars, change, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        open_train(dataclasses.replace(tars, **change))
+
+
+def test_sizes_come_from_the_header_of_the_image_where_no_field_has_them(tmp_path):
+    write_tar(tmp_path / "set-0.tar", {"0.jpg": png(0, 30, 10), "0.txt": b"two words"})
+    config = tar_config(tmp_path, caption_features=("txt",), caption_weights=(1.0,))
+    found = values(open_train(config), 0, kept.DERIVED)
+    assert found["aspect"] == 3 and (found["width"], found["height"]) == (30, 10)
+    assert (found["caption_length"], found["caption_words"]) == (9, 2)
+
+
+def test_columns_of_tables_and_features_of_tfds_are_fields(tmp_path, toy):
+    lines = ["image,caption,score"]
+    for number, row in enumerate(rows(4)):
+        (tmp_path / f"{number}.png").write_bytes(row["picture"])
+        lines.append(f"{number}.png,{row['title']},{number}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    config = tar_config(
+        tmp_path, name="table", train_split="t.csv", caption_features=("caption",),
+        caption_weights=(1.0,), filter="score >= 2", index_dir=str(tmp_path / "made"),
+    )  # fmt: skip
+    source = open_train(config)
+    assert [source.key(i) for i in range(len(source))] == ["t.csv::2", "t.csv::3"]
+    config = dataclasses.replace(toy, filter="kind == 'round'", index_dir=str(tmp_path / "made"))
+    assert len(open_train(config)) == 12
+
+
+def test_an_image_bomb_is_not_decoded_for_its_size(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(buffer, "PNG")
+    write_tar(tmp_path / "set-0.tar", {"0.png": buffer.getvalue(), "0.txt": b"a"})
+    config = tar_config(tmp_path, caption_features=("txt",), filter="width < 100")
+    with pytest.raises(DataError, match="keep none"):
+        open_train(dataclasses.replace(config, caption_weights=(1.0,)))

@@ -1,0 +1,154 @@
+"""Samples of tars as records; what is odd about one is its own matter."""
+
+import dataclasses
+import json
+import pickle
+
+import pytest
+from toy import png, rows
+from webfiles import sample, tar_config, write_tar, write_tars
+
+from prolip.data.records import BadRecord, DataError
+from prolip.data.sources.choose import open_source, open_train
+
+ROW = rows(1)[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """12 samples in three tars."""
+    folder = tmp_path_factory.mktemp("tars")
+    write_tars(folder, 12)
+    return folder
+
+
+def one(tmp_path, members, **options):
+    """The source of a tar with these members."""
+    write_tar(tmp_path / "set-0.tar", members)
+    options = {"caption_features": ("txt",), "caption_weights": (1.0,)} | options
+    return open_train(tar_config(tmp_path, **options))
+
+
+def test_members_of_a_sample_are_a_record(folder):
+    source = open_source(tar_config(folder), "set-*.tar", ["cls"])
+    assert len(source) == 12
+    for number, row in enumerate(rows(12)):
+        record = source[number]
+        assert record.image == png(number)
+        assert record.captions == ((row["title"],), tuple(row["texts"]))
+        assert record.labels == (row["kind"],)
+        assert record.key == source.key(number) == f"set-{number // 5:05}/{number:09}"
+
+
+@pytest.mark.parametrize("split", ["set-{00000..00002}.tar", "", "*.tar", "set-0000[0-2].tar"])
+def test_a_split_is_a_pattern_or_a_folder(folder, split):
+    assert len(open_source(tar_config(folder), split)) == 12
+
+
+def test_copy_in_another_process_reads_the_same(folder):
+    source = open_source(tar_config(folder), "*.tar")
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy[7] == source[7] and copy.digest() == source.digest()
+
+
+def test_the_digest_is_of_the_content_not_of_the_place(folder, tmp_path):
+    base = open_train(tar_config(folder)).digest()
+    write_tars(tmp_path / "same", 12)
+    assert open_train(tar_config(tmp_path / "same")).digest() == base
+    write_tars(tmp_path / "fewer", 11)
+    write_tars(tmp_path / "others", 12, first=1)
+    write_tars(tmp_path / "cut", 12, each=6)
+    for other in ("fewer", "others", "cut"):
+        assert open_train(tar_config(tmp_path / other)).digest() != base
+
+
+def test_the_first_extension_that_is_there_is_the_image(tmp_path):
+    members = {"0.png": b"p", "0.jpg": b"j", "0.txt": b"t", "0.seg.png": b"s"}
+    assert one(tmp_path, members)[0].image == b"j"
+    assert one(tmp_path, members, image_feature="webp;png")[0].image == b"p"
+    assert one(tmp_path, members, image_feature=".seg.png")[0].image == b"s"
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"0.txt": b"no image"}, "sample has no image"),
+        ({"0.jpg": b"x", "0.txt": b"caf\xe9"}, "text is not UTF-8"),
+        ({"0.jpg": b"x", "0.json": b"{"}, "JSON of the sample is damaged"),
+        ({"0.jpg": b"x", "0.json": b"[1]"}, "JSON of the sample is no object"),
+        ({"0.jpg": b"x", "0.json": b'{"caption": 3}'}, "caption is no text"),
+    ],
+)
+def test_what_is_odd_about_a_sample_is_a_bad_record(tmp_path, members, reason):
+    good = {f"9{name[1:]}": content for name, content in sample(9, ROW).items()}
+    source = one(
+        tmp_path, {**members, **good}, caption_features=("txt", "json/caption"),
+        caption_weights=(0.5, 0.5),
+    )  # fmt: skip
+    with pytest.raises(BadRecord, match=reason):
+        source[0]
+    assert source[1].captions == ((ROW["title"],), (ROW["title"],))
+
+
+def test_a_sample_without_text_has_no_caption(tmp_path):
+    members = {"0.jpg": b"x", "1.jpg": b"x", "1.txt": b"t", "1.json": b'{"caption": null}'}
+    features = {"caption_features": ("txt", "json/caption"), "caption_weights": (1.0, 1.0)}
+    source = one(tmp_path, members, **features)
+    assert source[0].captions == ((), ()) and source[1].captions == (("t",), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"train_split": "sett-*.tar"}, "matches no file"),
+        ({"train_split": "set-00000"}, "did you mean 'set-00000.tar"),
+        ({"train_split": "set-{00000..00003}.tar"}, "set-00003.tar is missing"),
+        ({"data_dir": "/nowhere"}, "/nowhere/set-*.tar matches no file"),
+        ({"data_dir": "/nowhere", "train_split": "a.tar"}, "data.data_dir: /nowhere is no folder"),
+        ({"data_dir": "gs://bucket"}, "mount the bucket"),
+        ({"image_feature": "webp"}, "set data.image_feature"),
+        ({"caption_features": ("text", "txt")}, "did you mean 'txt'?; set data.caption_features"),
+        ({"caption_features": ("txt", "json/captions")}, "did you mean 'json/caption'?"),
+        ({"caption_features": ("txt", "txt/caption")}, "has a member 'txt/caption'"),
+        ({"caption_features": ()}, "names no feature"),
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_do(folder, change, sentence):
+    with pytest.raises(DataError) as error:
+        open_train(dataclasses.replace(tar_config(folder), **change))
+    assert sentence in str(error.value)
+
+
+def test_a_cut_tar_is_used_up_to_the_cut_and_listed(tmp_path):
+    paths = write_tars(tmp_path, 10)
+    paths[0].write_bytes(paths[0].read_bytes()[:9000])
+    source = open_train(tar_config(tmp_path))
+    keys = [source.key(i) for i in range(len(source))]
+    assert "set-00000/000000000" in keys and "set-00001/000000009" in keys
+    assert 5 < len(keys) < 10
+    assert {bad.reason for bad in source.damage} == {"tar is cut short"}
+    assert all(bad.key.startswith("set-00000.tar") for bad in source.damage)
+
+
+def test_a_damaged_index_is_made_anew(tmp_path):
+    write_tars(tmp_path, 4)
+    config = tar_config(tmp_path)
+    expected = open_train(config)[2]
+    place = next(tmp_path.glob("*.index"))
+    content = bytearray(place.read_bytes())
+    content[-3] ^= 1
+    place.write_bytes(content)
+    assert open_train(config)[2] == expected and open_train(config)[2] == expected
+
+
+def test_names_that_leave_a_tar_are_listed_not_followed(tmp_path):
+    source = one(tmp_path, {"0.jpg": b"x", "0.txt": b"t", "../1.jpg": b"y", "/etc/passwd.txt": b""})
+    assert len(source) == 1
+    assert [bad.reason for bad in source.damage] == ["name leaves the tar"] * 2
+
+
+def test_fields_are_those_of_the_json(folder):
+    source = open_train(tar_config(folder))
+    assert set(source.fields) == {"caption", "texts", "width", "similarity"}
+    assert source.about(3, ["similarity", "width"]) == {"similarity": 0.03, "width": 24}
+    assert json.loads(json.dumps(source.describe()))["records"] == 12
