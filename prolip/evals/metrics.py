@@ -1,4 +1,4 @@
-"""Retrieval, classification and uncertainty metrics over NumPy arrays; any model's scores will do.
+"""Retrieval and classification metrics over NumPy arrays; any model's scores will do.
 
 Fractions are in [0, 1]. Ties of scores are broken by the lower target index. A query without a
 positive has no defined score: it is left out, and counted.
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 KS = (1, 5, 10)
+ROWS = 1024  # Of rankings, at a time.
 
 
 class QueryMetrics(NamedTuple):
@@ -20,6 +21,7 @@ class QueryMetrics(NamedTuple):
     recall: np.ndarray  # Float[queries ks], 1 where a positive is among the first K.
     r_precision: np.ndarray  # Float[queries], |first R and positives| / R.
     average_precision: np.ndarray  # Float[queries], (1/R) sum_{i<=R} precision@i * relevant(i).
+    ndcg: np.ndarray  # Float[queries], at the largest K; gains of 0 and 1.
     best_rank: np.ndarray  # Int[queries], 1 for the first; 0 where the ranking doesn't show it.
 
     def where(self, keep: np.ndarray) -> "QueryMetrics":
@@ -30,10 +32,11 @@ class QueryMetrics(NamedTuple):
 def retrieval_metrics(
     scores_or_rankings: Any, positives: Any, ks: Sequence[int] = KS
 ) -> dict[str, float]:
-    """R@K, R-Precision and mAP@R of many-to-many retrieval.
+    """R@K, R-Precision, mAP@R, nDCG@K and median rank of many-to-many retrieval.
 
     Source: eccv_caption `_metrics.py` (arXiv 2204.03359); unlike it, a ranking that repeats a
-    target or that is too short is an error, not a better score.
+    target or that is too short is an error, not a better score. nDCG@K = DCG / DCG of a perfect
+    ranking, with DCG = sum_{i<=K} relevant(i) / log2(1 + i) (Järvelin and Kekäläinen 2002).
 
     Args:
       scores_or_rankings: [queries, targets] floats, higher is better; or [queries, length]
@@ -43,10 +46,10 @@ def retrieval_metrics(
       ks: at which K recall is measured.
 
     Returns:
-      `recall@K` for each K, `r_precision`, `map_at_r`, `num_queries` (averaged over),
-      `num_without_positives` (left out), and `median_rank` (of the best positive, 1 is the
-      first) where it is known for each query, as it is from scores. All but the counts are NaN
-      if no query has a positive.
+      `recall@K` for each K, `r_precision`, `map_at_r`, `ndcg@K` for the largest K, `num_queries`
+      (averaged over), `num_without_positives` (left out), and `median_rank` (of the best positive,
+      1 is the first) where it is known for each query, as it is from scores. All but the counts
+      are NaN if no query has a positive.
 
     Raises:
       ValueError: NaN among the scores, a target twice in a ranking, a ranking that is too short,
@@ -57,8 +60,11 @@ def retrieval_metrics(
         raise ValueError(f"scores or rankings must have two axes, got shape {given.shape}")
     if given.dtype.kind in "iu":
         targets = _target_lists(positives, len(given))
-        rows = _from_rankings(given, targets, ks)
-        return summary(rows, len(given), ks)
+        parts = [
+            from_rankings(given[rows], targets[rows], ks, rows.start)
+            for rows in blocks(len(given), ROWS)
+        ]
+        return summary(joined(parts, ks), len(given), ks)
     if given.dtype.kind == "b":
         raise ValueError("got booleans: give float scores, or integer rankings of target ids")
     rows = blocked_retrieval(lambda block: given[block], len(given), positives, ks)
@@ -95,12 +101,16 @@ def blocked_retrieval(
         _check_scores(scores, targets[rows], rows.start)
         length = max([*ks, *(len(t) for t in targets[rows])])
         order = top_k(scores, length)
-        part = _from_rankings(order, targets[rows], ks, rows.start, complete=True)
+        part = from_rankings(order, targets[rows], ks, rows.start, complete=True)
         best = _best_ranks(scores, part.query - rows.start, targets[rows])
         parts.append(part._replace(best_rank=best))
-    if not parts:
-        return _from_rankings(np.zeros((0, max(ks)), int), [], ks)
-    return QueryMetrics(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+    return joined(parts, ks)
+
+
+def joined(parts: Sequence[QueryMetrics], ks: Sequence[int] = KS) -> QueryMetrics:
+    """The rows of all parts, in their order; `ks` says how wide the recall of none is."""
+    none = from_hits(np.zeros((0, max(ks)), bool), np.zeros(0, np.int64), ks)
+    return QueryMetrics(*(np.concatenate(field) for field in zip(none, *parts, strict=True)))
 
 
 def summary(rows: QueryMetrics, num_queries: int, ks: Sequence[int] = KS) -> dict[str, float]:
@@ -112,6 +122,7 @@ def summary(rows: QueryMetrics, num_queries: int, ks: Sequence[int] = KS) -> dic
 
     result = {f"recall@{k}": mean(rows.recall[:, i]) for i, k in enumerate(ks)}
     result |= {"r_precision": mean(rows.r_precision), "map_at_r": mean(rows.average_precision)}
+    result[f"ndcg@{max(ks)}"] = mean(rows.ndcg)
     if count and rows.best_rank.all():
         result["median_rank"] = float(np.median(rows.best_rank))
     return result | {
@@ -153,49 +164,6 @@ def class_mean(correct: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(np.bincount(index, weights=correct) / np.bincount(index)))
 
 
-def pearson(x: Any, y: Any) -> float:
-    """Correlation of two vectors; NaN where either is constant or shorter than two."""
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
-
-
-def spearman(x: Any, y: Any) -> float:
-    """Rank correlation of two vectors, ties by their mean rank; NaN where either is constant."""
-    return pearson(_mean_ranks(np.asarray(x)), _mean_ranks(np.asarray(y)))
-
-
-class Bins(NamedTuple):
-    """A metric over bins of equal size, from the least uncertain bin to the most."""
-
-    metric: np.ndarray  # Float[bins], mean of the values in the bin.
-    uncertainty: np.ndarray  # Float[bins], mean uncertainty in the bin.
-    pearson: float  # Of the metric with the bin's number; near -1 is good.
-    spearman: float
-
-
-def uncertainty_bins(values: Any, uncertainty: Any, bins: int = 10) -> Bins:
-    """Sorts items by uncertainty and averages `values` in equal bins; the remainder is dropped.
-
-    Source: naver-ai/prolip `src/prolip_train/zero_shot_unc.py`.
-
-    Raises:
-      ValueError: fewer items than bins, or lengths that differ.
-    """
-    values, uncertainty = np.asarray(values, np.float64), np.asarray(uncertainty, np.float64)
-    if len(values) != len(uncertainty):
-        raise ValueError(f"{len(values)} values but {len(uncertainty)} uncertainties")
-    size = len(values) // bins
-    if size == 0:
-        raise ValueError(f"{len(values)} items do not fill {bins} bins; use fewer bins")
-    order = np.argsort(uncertainty, kind="stable")[: size * bins].reshape(bins, size)
-    metric, number = values[order].mean(1), np.arange(bins)
-    return Bins(
-        metric, uncertainty[order].mean(1), pearson(number, metric), spearman(number, metric)
-    )
-
-
 def _target_lists(positives: Any, num_queries: int) -> list[np.ndarray]:
     if len(positives) != num_queries:
         raise ValueError(f"{num_queries} queries but positives of {len(positives)}")
@@ -217,39 +185,73 @@ def _check_scores(scores: np.ndarray, targets: list[np.ndarray], start: int) -> 
             )
 
 
-def _from_rankings(
+def from_rankings(
     rankings: np.ndarray,
-    targets: list[np.ndarray],
-    ks: Sequence[int],
+    targets: Sequence[np.ndarray],
+    ks: Sequence[int] = KS,
     start: int = 0,
     complete: bool = False,
 ) -> QueryMetrics:
-    """Metrics of rankings [queries, length]; a `complete` one may be shorter than the largest K."""
+    """Metrics of the queries that have positives.
+
+    Args:
+      rankings: Int[queries length], target ids from the best on, not negative.
+      targets: for each query its positives; one that no ranking has counts in R all the same.
+      ks: at which K recall is measured.
+      start: number of the first query.
+      complete: the rankings hold the whole gallery or enough of it, even if shorter than K or R.
+
+    Raises:
+      ValueError: a ranking that is too short or that has a target twice; names the query.
+    """
     length = rankings.shape[1]
+    counts = np.array([len(target) for target in targets], np.int64)
     if length < max(ks) and not complete and len(rankings):
         raise ValueError(f"query {start}: its ranking of {length} is shorter than K = {max(ks)}")
     ordered = np.sort(rankings, axis=1)
     if (repeats := (ordered[:, 1:] == ordered[:, :-1]).any(1)).any():
         first = start + int(np.argmax(repeats))
         raise ValueError(f"query {first}: its ranking holds a target more than once")
-    kept = [i for i, target in enumerate(targets) if len(target)]
-    recall = np.zeros((len(kept), len(ks)))
-    r_precision, precision, best = np.zeros((3, len(kept)))
-    for row, i in enumerate(kept):
-        ranking, size = rankings[i], len(targets[i])
-        if length < size:
-            raise ValueError(
-                f"query {start + i}: its ranking of {length} is shorter than its {size} positives"
-            )
-        hits = np.isin(ranking, targets[i])
-        recall[row] = [hits[:k].any() for k in ks]
-        head = hits[:size]
-        r_precision[row] = head.mean()
-        precision[row] = (head * np.cumsum(head) / np.arange(1, size + 1)).sum() / size
-        best[row] = np.argmax(hits) + 1 if hits.any() else 0
-    counts = np.array([len(targets[i]) for i in kept], np.int64)
-    query = np.array(kept, np.int64) + start
-    return QueryMetrics(query, counts, recall, r_precision, precision, best.astype(np.int64))
+    if (short := counts > length).any() and not complete:
+        query = int(np.argmax(short))
+        raise ValueError(
+            f"query {start + query}: its ranking of {length} is shorter than its {counts[query]} "
+            "positives"
+        )
+    kept = np.flatnonzero(counts)
+    hits = np.zeros((len(kept), length), bool)
+    largest = max([int(rankings.max(initial=-1)), *(int(targets[i].max()) for i in kept.tolist())])
+    known = np.zeros(1 + largest, bool)  # A table for one query, used again: no sorting.
+    for row, i in zip(hits, kept.tolist(), strict=True):
+        known[targets[i]] = True
+        row[:] = known[rankings[i]]
+        known[targets[i]] = False
+    return from_hits(hits, counts[kept], ks)._replace(query=kept + start)
+
+
+def from_hits(hits: np.ndarray, counts: np.ndarray, ks: Sequence[int] = KS) -> QueryMetrics:
+    """Metrics of rankings of which only is known what matches.
+
+    Args:
+      hits: Bool[queries length], is the item of this rank a positive? What is beyond is not.
+      counts: Int[queries], R, at least 1.
+      ks: at which K recall is measured, and nDCG at the largest.
+    """
+    length, cut = hits.shape[1], max(ks)
+    rank = np.arange(1, length + 1)
+    inside = hits & (rank <= counts[:, None])
+    precision = np.cumsum(hits, axis=1) / rank
+    discount = 1 / np.log2(1 + np.arange(1, cut + 1))
+    ideal = np.cumsum(discount)[np.minimum(counts, cut) - 1]
+    return QueryMetrics(
+        query=np.arange(len(hits)),
+        num_positives=counts,
+        recall=np.stack([hits[:, :k].any(1) for k in ks], axis=1).astype(float),
+        r_precision=inside.sum(1) / counts,
+        average_precision=(inside * precision).sum(1) / counts,
+        ndcg=hits[:, :cut] @ discount[:length] / ideal,
+        best_rank=np.where(hits.any(1), hits.argmax(1) + 1, 0) if length else np.zeros(0, int),
+    )
 
 
 def _best_ranks(scores: np.ndarray, rows: np.ndarray, targets: list[np.ndarray]) -> np.ndarray:
@@ -260,9 +262,3 @@ def _best_ranks(scores: np.ndarray, rows: np.ndarray, targets: list[np.ndarray])
         best = target[np.argmax(own[target])]
         result[i] = 1 + (own > own[best]).sum() + (own[:best] == own[best]).sum()
     return result
-
-
-def _mean_ranks(x: np.ndarray) -> np.ndarray:
-    _, index, count = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[index]

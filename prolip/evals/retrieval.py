@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from prolip.evals.context import Context, EvalResult, finite, take, variance_trace
-from prolip.evals.metrics import KS, QueryMetrics, blocked_retrieval, summary, top_k
+from prolip.evals.given import Embeddings, as_gaussian, match_lists, transpose
+from prolip.evals.metrics import KS, QueryMetrics, from_rankings, joined, summary, top_k
+from prolip.evals.ranking import ranked_blocks
 from prolip.gaussian import Gaussian
 
 EXAMPLES = 24  # Captions, and as many images, whose results a report can show.
@@ -14,8 +16,8 @@ SHOWN = 10  # Results of each.
 
 
 def retrieval(
-    images: Gaussian,
-    texts: Gaussian,
+    images: Embeddings,
+    texts: Embeddings,
     positives: Any,
     *,
     ks: Sequence[int] = KS,
@@ -24,14 +26,19 @@ def retrieval(
     """Extended-positive retrieval both ways, by uncertainty-aware and by mean-only ranking.
 
     The uncertainty-aware ranking is by mean product minus half the retrieved item's trace, which
-    orders the gallery as the sampled distance does. Source: naver-ai/prolip
-    `src/prolip_train/zero_shot_unc.py`.
+    orders the gallery as the sampled distance (CSD) does where means are unit. Source:
+    naver-ai/prolip `src/prolip_train/zero_shot_unc.py`.
+
+    Scores are made a block of queries at a time, split over the local devices; no matrix of all
+    pairs exists. Ties are broken by the lower index, and equal embeddings do tie. A query without
+    positives is left out and counted.
 
     Args:
-      images: N Gaussians, of any model; zero variance (log_var of minus infinity) is allowed.
-      texts: M Gaussians.
+      images: N Gaussians of any model, float arrays [N, dim]; or an array [N, dim] of points, such
+        as CLIP's, which are made unit and get zero variance: both rankings are then the cosine's.
+      texts: M Gaussians, or an array [M, dim].
       positives: for each text the images that match it: M lists of indices, or a boolean [M, N].
-      ks: at which K recall is measured.
+      ks: at which K recall is measured, and nDCG at the largest.
       block: queries scored at a time; memory is block x gallery.
 
     Returns:
@@ -42,8 +49,14 @@ def retrieval(
       any.
 
     Raises:
-      ValueError: shapes that don't fit, or embeddings that are NaN; names the query.
+      ValueError: shapes that don't fit, a match that doesn't exist, or an embedding that is NaN;
+        names the item.
     """
+    images, texts = as_gaussian(images, "image"), as_gaussian(texts, "text")
+    if images.mean.shape[1] != texts.mean.shape[1]:
+        raise ValueError(
+            f"images have {images.mean.shape[1]} dimensions, but texts {texts.mean.shape[1]}"
+        )
     matches = match_lists(positives, len(images.mean), len(texts.mean))
     multiple = np.flatnonzero([len(row) > 1 for row in matches])
     some_texts = take(texts, multiple)
@@ -80,8 +93,16 @@ def query_metrics(
     block: int = 1024,
 ) -> QueryMetrics:
     """Metrics of each query; `positives` are indices into the gallery."""
-    score_block = scorer(queries, gallery, mean_only=mean_only)
-    return blocked_retrieval(score_block, len(queries.mean), positives, ks, block)
+    parts = []
+    ranked = ranked_blocks(
+        queries, gallery, positives, at_least=max(ks), mean_only=mean_only, block=block
+    )
+    for part in ranked:
+        targets = positives[part.rows]
+        rows = from_rankings(part.order, targets, ks, part.rows.start, complete=True)
+        best = part.best_rank[rows.query - part.rows.start]
+        parts.append(rows._replace(best_rank=best))
+    return joined(parts, ks)
 
 
 def scorer(
@@ -96,37 +117,6 @@ def scorer(
     half_trace = 0.0 if mean_only else variance_trace(gallery) / 2
     query_mean = np.asarray(queries.mean)
     return lambda rows: (query_mean[rows].astype(np.float64) @ mean - half_trace).astype(np.float32)
-
-
-def match_lists(positives: Any, num_images: int, num_texts: int) -> list[np.ndarray]:
-    """Sorted image indices for each text, from lists or a boolean [texts, images].
-
-    Raises:
-      ValueError: a number of texts, or an image index, that doesn't fit.
-    """
-    if len(positives) != num_texts:
-        raise ValueError(f"{num_texts} texts but positives of {len(positives)}")
-    if isinstance(positives, np.ndarray) and positives.dtype == bool:
-        if positives.shape != (num_texts, num_images):
-            raise ValueError(
-                f"boolean positives must be [texts, images] = {(num_texts, num_images)}, "
-                f"got {positives.shape}"
-            )
-        return [np.flatnonzero(row) for row in positives]
-    matches = [np.unique(np.asarray(row, np.int64)) for row in positives]
-    for text, row in enumerate(matches):
-        if len(row) and not 0 <= row[0] <= row[-1] < num_images:
-            raise ValueError(f"text {text} matches image {row[-1]}, but there are {num_images}")
-    return matches
-
-
-def transpose(matches: Sequence[np.ndarray], num_images: int) -> list[np.ndarray]:
-    """For each image the texts that match it."""
-    images = np.concatenate([*matches, np.zeros(0, np.int64)])
-    texts = np.repeat(np.arange(len(matches)), [len(row) for row in matches])
-    order = np.argsort(images, kind="stable")
-    ends = np.cumsum(np.bincount(images, minlength=num_images))
-    return np.split(texts[order], ends[:-1])
 
 
 def evaluate(context: Context) -> EvalResult:

@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from prolip.evals.context import Context, EvalResult, finite, variance_trace
-from prolip.evals.metrics import QueryMetrics, blocks, spearman, uncertainty_bins
-from prolip.evals.retrieval import query_metrics, transpose
+from prolip.evals.correlation import spearman, uncertainty_bins
+from prolip.evals.given import transpose
+from prolip.evals.metrics import QueryMetrics, blocks
+from prolip.evals.retrieval import query_metrics
 from prolip.gaussian import Gaussian, inclusion_paired
 
 EXTREMES = 24  # Most and least certain items that a report can show.

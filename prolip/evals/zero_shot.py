@@ -13,7 +13,8 @@ from prolip.evals.context import (
     take,
     variance_trace,
 )
-from prolip.evals.metrics import class_mean, top_k_correct, uncertainty_bins
+from prolip.evals.correlation import uncertainty_bins
+from prolip.evals.metrics import class_mean, top_k_correct
 from prolip.gaussian import Gaussian
 
 LOGIT_SCALE = 100.0  # The released code's, whatever the model learned; ranks don't depend on it.

@@ -1,5 +1,6 @@
 """Retrieval metrics against the published implementation and against slow, obvious loops."""
 
+import math
 import warnings
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from prolip.evals import metrics
+from prolip.evals import correlation, metrics
 
 
 def obvious(scores, positives, ks):
@@ -26,7 +27,9 @@ def obvious(scores, positives, ks):
                 average += found / i
         hit = [any(t in matches for t in ranking[:k]) for k in ks]
         rank = 1 + min(ranking.index(t) for t in matches)
-        rows.append([*hit, found / count, average / count, rank])
+        gains = [1 / math.log2(i + 1) for i, t in enumerate(ranking, 1) if t in matches and i <= 5]
+        ideal = [1 / math.log2(i + 1) for i in range(1, 1 + min(count, 5))]
+        rows.append([*hit, found / count, average / count, sum(gains) / sum(ideal), rank])
     if not rows:
         return None
     table = np.array(rows, float)
@@ -64,7 +67,7 @@ def test_equals_the_obvious_loop_with_ties_in_any_block_size(problem, block):
         if expected is None:
             assert np.isnan(result["map_at_r"])
             continue
-        names = [*(f"recall@{k}" for k in ks), "r_precision", "map_at_r", "median_rank"]
+        names = [*(f"recall@{k}" for k in ks), "r_precision", "map_at_r", "ndcg@5", "median_rank"]
         assert [result[name] for name in names] == pytest.approx(expected, abs=1e-12)
 
 
@@ -163,19 +166,19 @@ def test_memory_of_blocked_retrieval_is_one_block():
 
 def test_uncertainty_bins_follow_the_released_code():
     values = np.array([1, 1, 1, 0, 1, 0, 0, 9])
-    bins = metrics.uncertainty_bins(values, np.arange(8), bins=3)
+    bins = correlation.uncertainty_bins(values, np.arange(8), bins=3)
     np.testing.assert_array_equal(bins.metric, [1, 0.5, 0.5])  # The two most uncertain drop out.
     np.testing.assert_array_equal(bins.uncertainty, [0.5, 2.5, 4.5])
     assert bins.pearson == pytest.approx(-np.sqrt(3) / 2)
     with pytest.raises(ValueError, match="fewer bins"):
-        metrics.uncertainty_bins([1.0], [1.0])
+        correlation.uncertainty_bins([1.0], [1.0])
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=30))
 def test_spearman_equals_scipy_with_ties(pairs):
     x, y = np.array(pairs, float).T
-    result = metrics.spearman(x, y)
+    result = correlation.spearman(x, y)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         assert np.isnan(result)
     else:

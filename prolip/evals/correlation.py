@@ -1,0 +1,54 @@
+"""What goes with what: correlations, and a metric over bins of uncertainty. NumPy only."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+def pearson(x: Any, y: Any) -> float:
+    """Correlation of two vectors; NaN where either is constant or shorter than two."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
+
+
+def spearman(x: Any, y: Any) -> float:
+    """Rank correlation of two vectors, ties by their mean rank; NaN where either is constant."""
+    return pearson(_mean_ranks(np.asarray(x)), _mean_ranks(np.asarray(y)))
+
+
+class Bins(NamedTuple):
+    """A metric over bins of equal size, from the least uncertain bin to the most."""
+
+    metric: np.ndarray  # Float[bins], mean of the values in the bin.
+    uncertainty: np.ndarray  # Float[bins], mean uncertainty in the bin.
+    pearson: float  # Of the metric with the bin's number; near -1 is good.
+    spearman: float
+
+
+def uncertainty_bins(values: Any, uncertainty: Any, bins: int = 10) -> Bins:
+    """Sorts items by uncertainty and averages `values` in equal bins; the remainder is dropped.
+
+    Source: naver-ai/prolip `src/prolip_train/zero_shot_unc.py`.
+
+    Raises:
+      ValueError: fewer items than bins, or lengths that differ.
+    """
+    values, uncertainty = np.asarray(values, np.float64), np.asarray(uncertainty, np.float64)
+    if len(values) != len(uncertainty):
+        raise ValueError(f"{len(values)} values but {len(uncertainty)} uncertainties")
+    size = len(values) // bins
+    if size == 0:
+        raise ValueError(f"{len(values)} items do not fill {bins} bins; use fewer bins")
+    order = np.argsort(uncertainty, kind="stable")[: size * bins].reshape(bins, size)
+    metric, number = values[order].mean(1), np.arange(bins)
+    return Bins(
+        metric, uncertainty[order].mean(1), pearson(number, metric), spearman(number, metric)
+    )
+
+
+def _mean_ranks(x: np.ndarray) -> np.ndarray:
+    _, index, count = np.unique(x, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2)[index]
