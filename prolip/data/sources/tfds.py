@@ -13,9 +13,11 @@ from prolip.config import DataConfig
 from prolip.data.emoji import builder as emoji
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
+from prolip.data.shapes import builder as shapes
 from prolip.data.sources.source import Source
 
 FORMAT = "array_record"  # Read at random places and written without TensorFlow.
+OWN = (emoji.Emoji, shapes.Shapes)  # Made when they are first asked for.
 
 
 def prepare(config: DataConfig) -> Any:
@@ -27,7 +29,7 @@ def prepare(config: DataConfig) -> Any:
     builder = _builder(config)
     if _is_prepared(builder):
         return builder
-    if not isinstance(builder, emoji.Emoji):
+    if not isinstance(builder, OWN):
         where = f" --data_dir={config.data_dir}" if config.data_dir else ""
         raise DataError(
             f"data set {config.name!r} is not in {builder.data_path}; run "
@@ -201,7 +203,7 @@ def _builder(config: DataConfig) -> Any:
     try:
         return tfds.builder(config.name, data_dir=config.data_dir or None, file_format=FORMAT)
     except tfds.core.DatasetNotFoundError as error:
-        known = ["emoji", *tfds.list_builders(with_community_datasets=False)]
+        known = ["emoji", "shapes", *tfds.list_builders(with_community_datasets=False)]
         near = difflib.get_close_matches(config.name.split("/")[0], known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise DataError(

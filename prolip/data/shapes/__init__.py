@@ -1,0 +1,1 @@
+"""Drawn shapes whose captions are true, incomplete or wrong in known ways."""
