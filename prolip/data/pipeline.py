@@ -77,6 +77,11 @@ class TrainPipeline:
         """Records of the split, or of all components: the samples of an epoch."""
         return len(self._source)
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on what the source leaves out."""
+        return self._source.notes
+
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What must agree for a run to go on with the same batches; JSON values."""

@@ -40,6 +40,12 @@ class Quarantine:
         """How many places of the files are damaged for which reason."""
         return dict(collections.Counter(bad.reason for bad in self._damage))
 
+    def metrics(self) -> dict[str, float]:
+        """How many draws were bad, and distinct records by reason; nothing where all is good."""
+        found: dict[str, float] = {"data/bad/draws": self.hits} if self.hits else {}
+        counts = {**self.damage, **self.reasons}
+        return found | {f"data/bad/{reason}": float(n) for reason, n in counts.items()}
+
     def lines(self) -> list[dict[str, Any]]:
         """One JSON object a record, for `quarantine.jsonl`."""
         records = (Bad(number, self.keys[number], why) for number, why in self.records.items())

@@ -127,6 +127,8 @@ def _run(
             rows=sharding.process_rows(mesh, config.global_batch),
             seed=config.seed,
         )
+        for note in pipeline.notes:
+            console.print(note, highlight=False)
         state, train_step = start.state(mesh), start.train_step(tokenizer)
         if restored is not None:
             check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
@@ -240,7 +242,9 @@ class _Loop:
         self._list_bad_records()
         every = self._config.logging.every
         if pending.step % every == 0 or pending.step == self._config.total_steps:
-            self._log.write(pending.step, metrics, _throughput(rates))
+            # What was bad is no metric: each process tells of what it has read since its start.
+            bad = self._pipeline.quarantine.metrics()
+            self._log.write(pending.step, metrics, {**_throughput(rates), **bad})
 
     def _list_bad_records(self) -> None:
         lines = self._pipeline.quarantine.lines()

@@ -19,6 +19,7 @@ FREE = (
     "config.model.block_rows",
     "config.model.unroll",
     "config.data.data_dir",
+    "config.data.index_dir",
     "config.data.num_threads",
     "config.data.num_workers",
     "config.data.prefetch",

@@ -108,6 +108,9 @@ def test_bad_records_are_replaced_within_their_component_and_listed_by_key(confi
     assert {line["reason"] for line in damaged} == {"tar is cut short"}
     assert pipeline.quarantine.damage == {"tar is cut short": len(damaged)}
     assert json.loads(json.dumps(lines)) == lines
+    metrics = pipeline.quarantine.metrics()
+    assert metrics["data/bad/empty image"] == 1 and metrics["data/bad/tar is cut short"] >= 1
+    assert metrics["data/bad/draws"] == pipeline.quarantine.hits
     source = pipeline._source
     bad = set(pipeline.quarantine.records)
     if len(source.parts) == 2:
