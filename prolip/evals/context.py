@@ -21,6 +21,9 @@ class Context(NamedTuple):
     labels: Mapping[str, Sequence[str]]  # For each label feature, one class name an image.
     encode_text: Callable[[Sequence[str]], Gaussian]  # For texts of an evaluator's own.
     config: EvalConfig
+    # Of the model's pair probabilities, as applied; None where it has none.
+    logit_scale: float | None = None
+    logit_bias: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

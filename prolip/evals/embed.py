@@ -82,6 +82,8 @@ def embed(
         labels=split.labels,
         encode_text=encode_text,
         config=config,
+        logit_scale=getattr(encoder, "logit_scale", None),
+        logit_bias=getattr(encoder, "logit_bias", None),
     )
 
 

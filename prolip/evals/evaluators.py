@@ -1,41 +1,16 @@
-"""The evaluators by the names that `eval.evaluators` of a configuration uses.
-
-A new one is a file with `evaluate(context) -> EvalResult`, and a line here.
-"""
+"""Embeds a checkpoint once and hands it to the evaluators of a configuration."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from prolip.config import DataConfig, EvalConfig
-from prolip.evals import zero_shot
-from prolip.evals.context import EvalResult, Evaluator
+from prolip.evals.context import EvalResult
 from prolip.evals.embed import Encoder, Split, embed
 from prolip.evals.ledger import config_hash
-from prolip.evals.retrieval import evaluate as evaluate_retrieval
-from prolip.evals.uncertainty import evaluate as evaluate_uncertainty
-
-EVALUATORS: dict[str, Evaluator] = {
-    "retrieval": evaluate_retrieval,
-    "zero_shot": zero_shot.evaluate,
-    "uncertainty": evaluate_uncertainty,
-}
-
-
-def evaluator(name: str) -> Evaluator:
-    """The evaluator with this name.
-
-    Raises:
-      ValueError: there is none; the nearest name is given.
-    """
-    if name in EVALUATORS:
-        return EVALUATORS[name]
-    near = difflib.get_close_matches(name, EVALUATORS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(EVALUATORS)}"
-    raise ValueError(f"there is no evaluator {name!r}; {hint}")
+from prolip.evals.registry import evaluator
 
 
 def step_evaluation(

@@ -11,8 +11,9 @@ from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.config import ConfigError, TrainConfig
 from prolip.data.evaluation import eval_set
 from prolip.evals.context import EvalResult
-from prolip.evals.evaluators import evaluation_id, evaluator, step_evaluation
+from prolip.evals.evaluators import evaluation_id, step_evaluation
 from prolip.evals.loop import Evaluate, Outcome, evaluate_steps
+from prolip.evals.registry import evaluator
 from prolip.evals.together import Leader, follow
 from prolip.exit_codes import RESTART
 from prolip.loading import load_step

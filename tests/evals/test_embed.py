@@ -7,7 +7,8 @@ import pytest
 
 from prolip.config import DataConfig, EvalConfig
 from prolip.evals.embed import embed
-from prolip.evals.evaluators import EVALUATORS, evaluation_id, step_evaluation
+from prolip.evals.evaluators import evaluation_id, step_evaluation
+from prolip.evals.registry import EVALUATORS
 from prolip.gaussian import Gaussian
 
 

@@ -11,8 +11,9 @@ from prolip import gaussian
 from prolip.config import EvalConfig
 from prolip.evals import metrics, zero_shot
 from prolip.evals.context import Context, variance_trace
-from prolip.evals.evaluators import EVALUATORS, evaluator
-from prolip.evals.retrieval import query_metrics, transpose
+from prolip.evals.given import transpose
+from prolip.evals.registry import EVALUATORS, evaluator
+from prolip.evals.retrieval import query_metrics
 from prolip.evals.uncertainty import inclusion_rate, level_order, text_uncertainty
 from prolip.gaussian import Gaussian
 
@@ -44,6 +45,8 @@ def context(rng):
         labels={"group": [f"g{g}" for g in group], "subgroup": [f"s{i % 7}" for i in range(60)]},
         encode_text=encode,
         config=EvalConfig(block=7),
+        logit_scale=10.0,
+        logit_bias=-5.0,
     )
 
 
@@ -211,6 +214,12 @@ def test_every_evaluator_gives_finite_metrics_and_named_artefacts(context):
     assert results["zero_shot"].metrics["zero_shot/subgroup/num_classes"] == 7
     assert "uncertainty/text/matches_spearman" in results["uncertainty"].metrics
     assert "uncertainty/inclusion_rate" in results["uncertainty"].metrics
+    assert "abstention/text_to_image/recall@1/score/aurc" in results["abstention"].metrics
+    assert "calibration/ece" in results["calibration"].metrics
+    assert results["probe"].metrics["probe/group/num_classes"] == 3
+    # 3 captions of 20 images and 60 of one: a caption of each image is its group's.
+    rate = results["multiplicity"].metrics["multiplicity/false_negative_rate"]
+    assert rate == pytest.approx(19 / 59 / 2)
 
     rows = query_metrics(context.texts, context.images, context.positives)
     examples = results["retrieval"].notes["captions"]
@@ -221,6 +230,31 @@ def test_every_evaluator_gives_finite_metrics_and_named_artefacts(context):
     assert by_bin.mean() == pytest.approx(rows.recall[:, 0].mean(), abs=0.1)
     least = results["uncertainty"].notes["least_certain_images"][0]
     assert least == np.argmax(variance_trace(context.images))
+
+
+def test_abstention_gains_where_doubt_is_of_the_wrong_queries(context):
+    """Texts at their image are found; those elsewhere are not, and are the wider ones."""
+    images, wrong = context.images, np.arange(60) % 4 == 0
+    mean = np.where(wrong[:, None], -images.mean, images.mean)
+    log_var = np.where(wrong[:, None], -2.0, -4.0) * np.ones((60, 8), np.float32)
+    own = [np.array([i]) for i in range(60)]
+    given = context._replace(
+        images=Gaussian(images.mean, np.full((60, 8), -9, np.float32)),
+        texts=Gaussian(mean, log_var.astype(np.float32)),
+        positives=own,
+    )
+    found = EVALUATORS["abstention"](given).metrics
+    assert found["abstention/text_to_image/recall@1/mean"] == 0.25
+    assert found["abstention/text_to_image/recall@1/uncertainty/gain"] == pytest.approx(1)
+    backwards = given._replace(texts=Gaussian(mean, -6 - given.texts.log_var))
+    worse = EVALUATORS["abstention"](backwards).metrics
+    assert worse["abstention/text_to_image/recall@1/uncertainty/gain"] < 0
+
+
+def test_probes_refuse_a_label_that_is_not_there(context):
+    other = context._replace(config=EvalConfig(label_features=("colour",)))
+    with pytest.raises(ValueError, match="known labels: group, subgroup"):
+        EVALUATORS["probe"](other)
 
 
 def test_a_deterministic_model_leaves_out_what_is_not_defined(context):
