@@ -27,6 +27,7 @@ LEVELS = {
     "prolip.losses": 1,
     "prolip.models": 1,
     "prolip.data": 1,
+    "prolip.data.importing": 3,
     "prolip.evals.metrics": 1,
     "prolip.checkpoint": 2,
     "prolip.evals": 2,

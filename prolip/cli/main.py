@@ -22,6 +22,7 @@ VERBS = {
     "serve": "a local page that searches a collection",
     "convert": "a checkpoint to the Hub's layout, or from it",
     "launch": "start several processes of another verb on this machine",
+    "data": "index, import, count or check tars, tables and folders",
     "prepare": "make or check the data set of a configuration",
     "describe": "print parameters, FLOPs and layout of a configuration, or all named sizes",
     "compile": "compile the train step for a TPU or GPU topology that is not here",
@@ -34,7 +35,8 @@ DESCRIPTION = "Probabilistic image-text pre-training in JAX."
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code.
 
-    0: done. 1: something that the message says how to mend. 3: a step was not finite.
+    0: done. 1: something that the message says how to mend. 3: a step was not finite. 4: done, but
+    for records that can't be used, which are listed.
     75: stopped by a signal and saved, or another process is letting go of the workdir: start again
     to go on. 76: a watchdog saw no progress; 77: another process of the run is gone; start all
     again. 130: Ctrl-C, saved.

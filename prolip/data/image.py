@@ -68,6 +68,27 @@ def decode(encoded: bytes, max_pixels: int, least: int = 0) -> Image.Image:
     return image
 
 
+def header_size(encoded: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height by the header; no pixel is decoded.
+
+    Raises:
+      BadRecord: no image of the formats allowed, or of more than `max_pixels`.
+    """
+    if not encoded:
+        raise BadRecord("empty image")
+    try:
+        width, height = Image.open(io.BytesIO(encoded), formats=FORMATS).size
+    except UnidentifiedImageError as error:
+        raise BadRecord("not a JPEG, PNG, WebP or GIF image") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadRecord("image has too many pixels") from error
+    except Exception as error:
+        raise BadRecord("damaged image") from error
+    if width * height > max_pixels:
+        raise BadRecord("image has too many pixels")
+    return width, height
+
+
 def rgb(image: Image.Image) -> Image.Image:
     """Upright RGB: EXIF rotation applied, transparent parts over white, 16 bit scaled to 8.
 

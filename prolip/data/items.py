@@ -58,7 +58,7 @@ class Items:
         if index in self._bad:
             raise BadRecord(self._bad[index])
         try:
-            item = self._decode(index)
+            item = self.decoded(index)
         except BadRecord as bad:
             self._bad[index] = str(bad)
             raise
@@ -83,7 +83,12 @@ class Items:
         reasons = sorted({b.reason for b in bad}) or ["the split is empty"]
         raise DataError(f"{self.source.name} has no record that can be used: {', '.join(reasons)}")
 
-    def _decode(self, index: int) -> Item:
+    def decoded(self, index: int) -> Item:
+        """The record, read anew and not kept.
+
+        Raises:
+          BadRecord: it can't be used.
+        """
         record = self.source[index]
         cleaning = self._config.tokenizer.cleaning
         texts = tuple(

@@ -1,11 +1,24 @@
 """The live line of an embedding: how much is done, how fast, and when it ends."""
 
 import time
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 PLAIN_SECONDS = 5.0  # Between lines where there is no terminal.
+
+
+class Words(NamedTuple):
+    """What a line says."""
+
+    verb: str = "embed"
+    past: str = "embedded"
+    unit: str = "items"
+    first: str = "compiling"  # Until something is done.
+
+
+EMBED = Words()
 
 
 class EmbeddingLine:
@@ -15,16 +28,18 @@ class EmbeddingLine:
       console: Where to.
       total: Items of this process.
       done: Those that were there before.
+      words: What is done, to what.
     """
 
-    def __init__(self, console: Console, total: int, done: int):
+    def __init__(self, console: Console, total: int, done: int, words: Words = EMBED):
         self._console, self._total, self._done = console, total, done
+        self._words = words
         self._began: tuple[float, int] | None = None  # Time and items of the first batch.
         self._printed = time.monotonic()
         self._bar: Progress | None = None
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("[bold]embed"),
+                TextColumn(f"[bold]{words.verb}"),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
                 TextColumn("{task.fields[text]}"),
@@ -32,7 +47,7 @@ class EmbeddingLine:
                 console=console,
                 refresh_per_second=4,
             )
-            self._task = self._bar.add_task("", total=total, completed=done, text="compiling")
+            self._task = self._bar.add_task("", total=total, completed=done, text=words.first)
             self._bar.start()
 
     @property
@@ -47,7 +62,7 @@ class EmbeddingLine:
         self._done += items
         self._began = self._began or (time.monotonic(), self._done)
         rate, counts = self.rate, f"{self._done:,}/{self._total:,}"
-        speed = f"  {rate:,.0f} items/s" if rate else ""
+        speed = f"  {rate:,.0f} {self._words.unit}/s" if rate else ""
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, text=counts + speed)
             return
@@ -56,7 +71,7 @@ class EmbeddingLine:
             self._printed = now
             left = f"  {clock((self._total - self._done) / rate)} left" if rate else ""
             self._console.print(
-                f"embedded {counts} ({self._done / self._total:.0%}){speed}{left}",
+                f"{self._words.past} {counts} ({self._done / self._total:.0%}){speed}{left}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -8,10 +8,13 @@ none are named.
 """
 
 import dataclasses
+import os
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from prolip.config import ConfigError, DataConfig
+from prolip.data.files.frames import FRAMES
 from prolip.data.near import unknown
 
 KINDS = ("webdataset", "table", "parquet", "folder", "tfds")
@@ -73,13 +76,45 @@ def with_address(text: str, config: DataConfig, options: dict[str, str]) -> Data
         name, _, split = where.rpartition(":") if ":" in where else (where, "", "train")
         config = dataclasses.replace(config, name=name, train_split=split)
     else:
-        config = dataclasses.replace(config, name=kind, data_dir="", train_split=where)
+        config = dataclasses.replace(config, name=kind, train_split=where)
     if "image" in options:
         config = dataclasses.replace(config, image_feature=options["image"])
     if "captions" in options:
         features = tuple(options["captions"].split(","))
         config = dataclasses.replace(config, caption_features=features)
     return config
+
+
+def inferred(text: str) -> str:
+    """`KIND:WHERE` of a path by what is there; what has a kind already stays as it is.
+
+    Raises:
+      ConfigError: it is not to be told.
+    """
+    if text.partition(":")[0] in KINDS:
+        return text
+    path = os.path.expanduser(text)
+    ends = os.path.splitext(path)[1].lower()
+    if ends == ".tar":
+        return f"webdataset:{text}"
+    if ends in FRAMES:
+        return f"table:{text}"
+    if os.path.isdir(path):
+        for kind, known in (("webdataset", (".tar",)), ("table", tuple(FRAMES))):
+            if any(name.lower().endswith(known) for name in os.listdir(path)):
+                return f"{kind}:{text}"
+        return f"folder:{text}"
+    raise ConfigError(f"{text!r} is no folder, tar or table; {GRAMMAR}")
+
+
+def default_captions(config: DataConfig) -> tuple[str, ...]:
+    """The usual caption feature of a kind of data."""
+    if config.name == "webdataset":
+        return ("txt",)
+    if config.name == "folder":
+        root = Path(os.path.expanduser(config.data_dir), os.path.expanduser(config.train_split))
+        return ("txt",) if next(root.rglob("*.txt"), None) else ("folder",)
+    return ("caption",)
 
 
 def _options(text: str) -> tuple[str, dict[str, str]]:

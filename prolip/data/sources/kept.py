@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import logging
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,14 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
 from prolip.config import ConfigError, DataConfig
 from prolip.data.expression import Expression, Lacking
 from prolip.data.files.names import printable
 from prolip.data.files.reading import file_hash
 from prolip.data.files.side_files import cache_directory
-from prolip.data.image import FORMATS
+from prolip.data.image import header_size
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.source import Source
 from prolip.workdir import write_whole
@@ -164,7 +164,7 @@ def values(source: Source, index: int, names: Collection[str]) -> dict[str, Any]
     if sides or missing & {"caption_length", "caption_words"}:
         record = source[index]
         if sides:
-            found["width"], found["height"] = _size(record.image)
+            found["width"], found["height"] = header_size(record.image, sys.maxsize)
         texts = [text for feature in record.captions for text in feature]
         found["caption_length"] = max(map(len, texts), default=0)
         found["caption_words"] = max((len(text.split()) for text in texts), default=0)
@@ -202,13 +202,6 @@ def _listed(source: Source, block: range, wanted: pa.Array) -> Iterator[int]:
     for index, found in zip(block, pc.or_(whole, last).to_pylist(), strict=True):
         if found:
             yield index
-
-
-def _size(encoded: bytes) -> tuple[int, int]:
-    try:
-        return Image.open(io.BytesIO(encoded), formats=FORMATS).size
-    except Exception as error:  # Pillow raises nearly anything on damaged bytes.
-        raise BadRecord("damaged image") from error
 
 
 def _path(config: DataConfig, condition: str) -> Path:

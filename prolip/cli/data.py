@@ -1,0 +1,35 @@
+"""`prolip data VERB ...`: each verb is a module here."""
+
+import argparse
+import importlib
+from typing import Any
+
+VERBS = {
+    "index": "make the indices of webdataset tars; opening makes what is missing",
+    "import": "write tars, tables or a folder as a TFDS data set in ArrayRecord files",
+    "stats": "count sizes, captions and duplicates, and draw a contact sheet",
+    "validate": "read everything and name every bad record",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Verbs and their options."""
+    verbs = parser.add_subparsers(dest="data_verb", metavar="VERB", required=True)
+    for verb, text in VERBS.items():
+        sub = verbs.add_parser(
+            verb,
+            help=text,
+            description=text,
+            formatter_class=argparse.RawTextHelpFormatter,
+            allow_abbrev=False,
+        )
+        _module(verb).arguments(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb."""
+    return _module(args.data_verb).run(args)
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"prolip.cli.data_{verb}")

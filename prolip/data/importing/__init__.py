@@ -1,0 +1,1 @@
+"""Any source of records to a TFDS data set in ArrayRecord files."""
