@@ -29,6 +29,7 @@ Activation = Literal["gelu", "quick_gelu"]
 Heads = Literal["paper", "released", "deterministic"]
 Remat = Literal["none", "dots", "hidden", "full"]
 DType = Literal["float32", "bfloat16", "float64"]
+AttentionKernel = Literal["einsum", "cudnn"]
 Form = Literal["exact", "released"]
 Positives = Literal["paired", "extended"]
 Optimizer = Literal["adamw", "muon"]
@@ -117,6 +118,8 @@ class ModelConfig:
     dtype: DType = "float32"
     # The backward pass recomputes nothing; all but products, or hidden units and attention; or all.
     remat: Remat = "none"
+    # "cudnn": one kernel, for NVIDIA GPUs in bfloat16. Embedding always takes the other.
+    attention: AttentionKernel = "einsum"
     block_rows: int = 0  # Of a device at a time, where they divide: few fit fast memory. 0: all.
     unroll: int = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.

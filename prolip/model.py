@@ -234,7 +234,8 @@ def _architecture(config: ModelConfig) -> str:
 @functools.lru_cache(maxsize=8)
 def _functions(config: ModelConfig, preprocessing: Preprocessing) -> tuple[Callable, ...]:
     """Jitted towers; shared by all steps of a run, so that an evaluator compiles them once."""
-    model = two_tower.build(config)
+    # Without a backward pass the other kernel saves little, and this one runs on all devices.
+    model = two_tower.build(dataclasses.replace(config, attention="einsum"))
 
     def pixels(params: two_tower.Params, images: jax.Array) -> Gaussian:
         return model.image(params, normalize(images, preprocessing.mean, preprocessing.std))

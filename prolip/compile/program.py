@@ -61,6 +61,11 @@ def lower_step(config: TrainConfig, mesh: jax.sharding.Mesh) -> Any:
     """
     two_tower.check(config.model)
     step.check(config, mesh)
+    if config.model.attention == "cudnn" and jax.default_backend() != "gpu":
+        raise ConfigError(
+            "config.model.attention: cudnn can be compiled only where cuDNN and a GPU are; compile "
+            "einsum, which needs more memory"
+        )
     optimizer.check(config.optimizer, config.total_steps)
     model = two_tower.build(config.model)
     transformation = optimizer.make_optimizer(config.optimizer, config.total_steps)

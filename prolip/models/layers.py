@@ -7,14 +7,25 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from prolip import sharding
-from prolip.config import Activation
+from prolip.config import Activation, AttentionKernel
+from prolip.models.attention import attend
 from prolip.sharding import spec
 
 
 class Attention(nnx.Module):
     """Self-attention over all positions, without a mask."""
 
-    def __init__(self, width: int, num_heads: int, *, depth: int, dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        depth: int,
+        kernel: AttentionKernel,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.kernel = kernel
         head_dim = width // num_heads
 
         def project() -> nnx.Einsum:
@@ -46,7 +57,7 @@ class Attention(nnx.Module):
     def __call__(self, x: Float[Array, "batch length embed"]):
         heads = spec("batch", "length", "heads", "head_dim")
         query, key, value = (f(x, out_sharding=heads) for f in (self.query, self.key, self.value))
-        x = checkpoint_name(attend(query, key, value), "attended")
+        x = checkpoint_name(attend(query, key, value, self.kernel), "attended")
         return self.out(x, out_sharding=spec("batch", "length", "embed"))
 
 
@@ -93,33 +104,20 @@ class Block(nnx.Module):
         norm_eps: float,
         *,
         depth: int,
+        kernel: AttentionKernel,
         dtype,
         rngs: nnx.Rngs,
     ):
         self.norm_attention = nnx.LayerNorm(width, epsilon=norm_eps, dtype=dtype, rngs=rngs)
-        self.attention = Attention(width, num_heads, depth=depth, dtype=dtype, rngs=rngs)
+        self.attention = Attention(
+            width, num_heads, depth=depth, kernel=kernel, dtype=dtype, rngs=rngs
+        )
         self.norm_mlp = nnx.LayerNorm(width, epsilon=norm_eps, dtype=dtype, rngs=rngs)
         self.mlp = Mlp(width, mlp_dim, activation, depth=depth, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "batch length embed"]):
         x = x + self.attention(self.norm_attention(x))
         return x + self.mlp(self.norm_mlp(x))
-
-
-def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Softmax attention over [batch, length, heads, head_dim].
-
-    In bfloat16 the logits and their softmax are as well, as in big_vision: they are the largest
-    arrays of a block, and what is moved most. Sums are in float32.
-    """
-    if query.dtype == jnp.float32:
-        return jax.nn.dot_product_attention(query, key, value)
-    # The library function has its logits in float32, whatever it is given.
-    # A scale in bfloat16 would be off by up to 0.4 %.
-    wide = jnp.promote_types(query.dtype, jnp.float32)
-    query = (query.astype(wide) * query.shape[-1] ** -0.5).astype(query.dtype)
-    logits = jnp.einsum("bqnh,bknh->bnqk", query, key)
-    return jnp.einsum("bnqk,bknh->bqnh", jax.nn.softmax(logits), value)
 
 
 def activate(x: jax.Array, activation: Activation) -> jax.Array:

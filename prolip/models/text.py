@@ -46,6 +46,7 @@ class TextTower(nnx.Module):
             remat=config.remat,
             unroll=config.unroll,
             block_rows=config.block_rows,
+            kernel=config.attention,
             dtype=dtype,
             rngs=rngs,
         )

@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from prolip import sharding
-from prolip.config import ImageTowerConfig, Remat, TextTowerConfig
+from prolip.config import AttentionKernel, ImageTowerConfig, Remat, TextTowerConfig
 from prolip.models.layers import Block
 
 # What the backward pass keeps of a block. "dots": the products, which are dear to make again.
@@ -29,6 +29,7 @@ class Transformer(nnx.Module):
         remat: Remat,
         unroll: int,
         block_rows: int = 0,
+        kernel: AttentionKernel = "einsum",
         dtype,
         rngs: nnx.Rngs,
     ):
@@ -42,6 +43,7 @@ class Transformer(nnx.Module):
                 config.activation,
                 config.norm_eps,
                 depth=config.depth,
+                kernel=kernel,
                 dtype=dtype,
                 rngs=nnx.Rngs(key),
             )

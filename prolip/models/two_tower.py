@@ -17,7 +17,7 @@ from prolip.models.vit import ImageTower
 Params = dict[str, Any]
 # Of a ModelConfig: how a model is computed or was initialised, not what its parameters mean.
 FREE = (
-    *("dtype", "remat", "block_rows", "unroll"),
+    *("dtype", "attention", "remat", "block_rows", "unroll"),
     *("logit_scale_init", "logit_bias_init", "log_var_init"),
 )
 

@@ -49,6 +49,7 @@ class ImageTower(nnx.Module):
             remat=config.remat,
             unroll=config.unroll,
             block_rows=config.block_rows,
+            kernel=config.attention,
             dtype=dtype,
             rngs=rngs,
         )

@@ -16,6 +16,7 @@ FREE = (
     "config.non_finite",
     "config.max_skipped",
     "config.model.remat",
+    "config.model.attention",
     "config.model.block_rows",
     "config.model.unroll",
     "config.data.data_dir",

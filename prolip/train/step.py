@@ -15,6 +15,7 @@ from prolip.data.image import normalize
 from prolip.data.records import Batch
 from prolip.gaussian import Gaussian
 from prolip.losses.objective import Embeddings, objective
+from prolip.models.attention import check_kernel
 from prolip.models.text import masked
 from prolip.models.two_tower import TwoTower
 from prolip.sharding import spec
@@ -119,6 +120,7 @@ def loss_and_grads(
 def check(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
     """Raises ConfigError where the loss needs what the model lacks, or something doesn't divide."""
     _check_mesh(config, mesh)
+    check_kernel(config.model, mesh.devices.flat[0].platform)
     goal, shards, batch = config.objective, sharding.batch_shards(mesh), config.global_batch
     for name in ("bottleneck", "inclusion_image_text", "inclusion_masked", "inclusion_text_text"):
         if config.model.heads == "deterministic" and getattr(goal, name):

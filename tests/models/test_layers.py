@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from prolip.models.layers import activate, attend
+from prolip.models.attention import attend
+from prolip.models.layers import activate
 
 
 @pytest.mark.parametrize(("spread", "limit"), [(1.0, 0.01), (3.0, 0.05)])
