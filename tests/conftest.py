@@ -10,6 +10,9 @@ os.environ["XLA_FLAGS"] = " ".join(
         # Tests compile much and run little: the program is the same, its machine code is not
         # optimised.
         "--xla_backend_optimization_level=0",
+        # A third of the time of compilers that write better code, on one thread: cores are busy.
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
         # In its other order of work, collectives of a loop and of what is beside it can wait for
         # each other for ever: seen with a split of parameters on eight devices.
         "--xla_cpu_enable_concurrency_optimized_scheduler=false",

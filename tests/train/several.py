@@ -52,12 +52,20 @@ class Runs:
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
 
-    def start(self, processes: int, devices: int, verb: str, workdir: Path, *options: str):
+    def start(
+        self,
+        processes: int,
+        devices: int,
+        verb: str,
+        workdir: Path,
+        *options: str,
+        grace: int = 40,
+    ):
         """`prolip launch local` in a process of its own; what it says goes to WORKDIR.log."""
         command = [verb, "--workdir", str(workdir), "--heartbeat-timeout", "20", *options]
         if verb == "train":
             command += ["--config", str(self._config)]
-        words = ["launch", "local", "--processes", str(processes), "--grace", "40"]
+        words = ["launch", "local", "--processes", str(processes), "--grace", str(grace)]
         words += ["--devices-per-process", str(devices), "--", *command]
         with workdir.with_suffix(".log").open("a") as log:
             return subprocess.Popen(
