@@ -30,6 +30,10 @@ class Quarantine:
         self.seen = 0
         self.hits = 0
 
+    def __len__(self) -> int:
+        """Of `lines`."""
+        return len(self._damage) + len(self.records)
+
     @property
     def reasons(self) -> dict[str, int]:
         """How many distinct records are bad for which reason."""

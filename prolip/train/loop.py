@@ -247,17 +247,17 @@ class _Loop:
             self._log.write(pending.step, metrics, {**_throughput(rates), **bad})
 
     def _list_bad_records(self) -> None:
-        lines = self._pipeline.quarantine.lines()
-        if len(lines) == self._listed:
+        account = self._pipeline.quarantine
+        if len(account) == self._listed:
             return
-        self._listed = len(lines)
+        self._listed = len(account)
         path = self._workdir.quarantine
         if jax.process_index():  # Each process lists what it has read.
             path = path.with_suffix(f".{jax.process_index()}.jsonl")
         # With those that the run met before it was resumed.
         known = {
             (row["record"], None if row["record"] is not None else row.get("key")): row
-            for row in [*read_jsonl(path), *lines]
+            for row in [*read_jsonl(path), *account.lines()]
         }
         write_whole(path, "".join(json.dumps(row) + "\n" for row in known.values()))
 

@@ -14,7 +14,7 @@ from webfiles import tar_config, write_tar, write_tars
 from prolip.config import ConfigError
 from prolip.data.records import DataError
 from prolip.data.sources import kept
-from prolip.data.sources.choose import open_train
+from prolip.data.sources.choose import open_source, open_train
 from prolip.data.sources.kept import values
 
 
@@ -154,3 +154,8 @@ def test_an_image_bomb_is_not_decoded_for_its_size(tmp_path):
     config = tar_config(tmp_path, caption_features=("txt",), filter="width < 100")
     with pytest.raises(DataError, match="keep none"):
         open_train(dataclasses.replace(config, caption_weights=(1.0,)))
+
+
+def test_evaluation_splits_stay_whole(tars):
+    config = dataclasses.replace(tars, filter="similarity >= 0.05")
+    assert len(open_train(config)) == 7 and len(open_source(config, config.eval_split)) == 12

@@ -175,3 +175,11 @@ def test_unknown_features_of_a_folder_are_named(tmp_path):
     folder = write_folder(tmp_path / "set", 2)
     with pytest.raises(DataError, match="did you mean 'folder'"):
         open_train(dataclasses.replace(folder, caption_features=("folders", "txt")))
+
+
+@pytest.mark.parametrize("form", ["bytes.parquet", "struct.parquet", "paths.parquet"])
+def test_large_row_groups_of_images_are_told_of(tmp_path, form, monkeypatch):
+    monkeypatch.setattr("prolip.data.sources.table.SLOW_GROUP", 2000)
+    write(tmp_path, form)
+    notes = open_train(config(tmp_path, "t-0.parquet")).notes
+    assert ("prolip data import" in "".join(notes)) == (form != "paths.parquet")

@@ -49,6 +49,17 @@ class ParquetFrame:
         """Whether a column holds encoded images rather than texts."""
         return _holds_bytes(self._schema.field(name).type)
 
+    def largest_group(self, name: str) -> int:
+        """Bytes of a column in the row group where it has most of them."""
+        sizes = [0]
+        for group in range(self._metadata.num_row_groups):
+            columns = self._metadata.row_group(group)
+            for i in range(columns.num_columns):
+                if columns.column(i).path_in_schema.partition(".")[0] == name:
+                    sizes[-1] += columns.column(i).total_uncompressed_size
+            sizes.append(0)
+        return max(sizes)
+
     def load(self, names: Sequence[str]) -> "list[LoadedCells]":
         """Columns by name, of texts and numbers, whole in memory."""
         return [LoadedCells(self._path, self._metadata, name) for name in names]

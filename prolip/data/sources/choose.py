@@ -23,16 +23,16 @@ FILES = (*TARS, *TABLES, *FOLDER)  # Names of data that is no TFDS data set.
 
 
 def open_train(config: DataConfig) -> Source:
-    """What a run trains on: the mixture, or the training split.
+    """What a run trains on: the mixture, or the training split, of it what is to be kept.
 
     Raises:
       ConfigError: a key of the configuration is of another form.
       DataError: the data can't be used.
     """
     if not config.mixture:
-        return open_source(config, config.train_split)
+        return keep(open_source(config, config.train_split), config)
     parts = [component(text, config) for text in config.mixture]
-    sources = [open_source(part.config, part.config.train_split) for part in parts]
+    sources = [keep(open_source(p.config, p.config.train_split), p.config) for p in parts]
     for part, source in zip(config.mixture, sources, strict=True):
         if not len(source):
             raise DataError(f"data.mixture: {part!r} has no record")
@@ -40,10 +40,10 @@ def open_train(config: DataConfig) -> Source:
 
 
 def open_source(config: DataConfig, split: str, label_features: Sequence[str] = ()) -> Source:
-    """Random access to the records of a split that the configuration keeps.
+    """Random access to all records of a split; filters are for training.
 
     Args:
-      config: Names the data, its features, and what is kept of it.
+      config: Names the data and its features.
       split: Of TFDS; else a pattern of files below `config.data_dir`, or a folder there.
       label_features: Features with a class name, for evaluation.
 
@@ -56,7 +56,7 @@ def open_source(config: DataConfig, split: str, label_features: Sequence[str] = 
     source = _open(config, split, label_features)
     if len(source) > MAX_RECORDS:
         raise DataError(f"{len(source):,} records in {split!r}; at most {MAX_RECORDS:,} in one")
-    return keep(source, config)
+    return source
 
 
 def prepare(config: DataConfig) -> None:

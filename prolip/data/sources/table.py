@@ -17,6 +17,8 @@ from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.source import Source
 
+SLOW_GROUP = 8 << 20  # Bytes of images in a row group, above which a note says so.
+
 
 class Table(Source):
     """Rows of one or several files with the same columns, in order.
@@ -54,6 +56,13 @@ class Table(Source):
         if not len(self):
             raise DataError(f"{', '.join(self._names[:3])}: no rows")
         self._column = functools.cache(self._read)
+        largest = max(_largest_group(frame, image) for frame in self._frames)
+        if largest > SLOW_GROUP:
+            self.notes = (
+                f"images inside Parquet are read a row group at a time, here up to "
+                f"{largest / 2**20:,.0f} MiB for one image in random order; "
+                "`prolip data import` makes a copy that is read image by image",
+            )
 
     def __len__(self) -> int:
         return int(self._begins[-1])
@@ -110,6 +119,12 @@ def _frame(path: str) -> Frame:
     if not os.path.isfile(path):
         raise DataError(f"{printable(path)} is missing or no file")
     return FRAMES[end](Path(path))
+
+
+def _largest_group(frame: Frame, column: str) -> int:
+    if isinstance(frame, ParquetFrame) and frame.holds_bytes(column):
+        return frame.largest_group(column)
+    return 0
 
 
 def _images(frame: Frame, column: str) -> Cells:
