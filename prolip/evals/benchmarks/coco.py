@@ -96,7 +96,7 @@ def coco_rankings(
     Args:
       image_to_text: Int[5000, length], for each image ids of captions from the best on. Full
         rankings give everything; 48 are enough for all but the 1K folds, in which each query needs
-        as many of its own fold as the largest K.
+        as many of its own fold as the largest K. What lies beyond is not read.
       text_to_image: Int[25000, length], for each caption ids of images.
       image_ids: Int[5000], of the rows of `image_to_text`.
       caption_ids: Int[25000], of the rows of `text_to_image`.
