@@ -4,9 +4,10 @@ Source: objectives of arXiv 2410.18857, 2303.15343 and 2103.00020 on the pairs o
 batch, steps and learning rate are a choice of ours for one node of 8 devices.
 Command: prolip train --config cc12m --workdir runs/cc12m --config.data.data_dir=WHERE
   --config.data.tokenizer.path=SENTENCEPIECE.model
-Data: a TFDS data set `cc12m` that you have prepared: an image and one text feature, `caption`, in
-ArrayRecord; splits `train` and, to evaluate, `test`. Of the 12.4 million addresses some fail to
-load, more each year: keep the list of what you trained on.
+Data: the 2,176 webdataset tars of CC12M below data_dir, read in place; the last eight are held out
+to evaluate. Tars of your own download have other names: set data.train_split and data.eval_split,
+as docs/data.md says. Of the 12.4 million addresses some fail to load, more each year: keep the tars
+of what you trained on.
 Expect: no run of it is recorded here.
 """
 
@@ -36,8 +37,10 @@ def get_config(objective="prolip"):
         objective=OBJECTIVES[objective],
         optimizer=config.OptimizerConfig(warmup_steps=2_000),
         data=config.DataConfig(
-            name="cc12m",
-            caption_features=("caption",),
+            name="webdataset",
+            train_split="cc12m-train-{0000..2167}.tar",
+            eval_split="cc12m-train-{2168..2175}.tar",
+            caption_features=("txt",),
             caption_weights=(1.0,),
             max_captions=1,
             tokenizer=config.TokenizerConfig(kind="sentencepiece", pad_id=1),

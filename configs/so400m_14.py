@@ -6,7 +6,7 @@ Command: prolip train --config so400m_14 --workdir runs/so400m --config.init_fro
   --config.data.data_dir=WHERE --config.data.tokenizer.path=SENTENCEPIECE.model
   WEIGHTS is left to you: a workdir, a directory in the Hub's layout, or a Hub id, of a model of
   this size. Without it the towers begin at random.
-Data: a TFDS data set `datacomp_1b` that you have prepared, as vit_b16_datacomp.py says.
+Data: webdataset tars of DataComp-1B, as vit_b16_datacomp.py says.
 Expect: 1.28 billion samples of the published run give 79.3 % zero-shot on ImageNet by its model
 card. No run of this file is recorded here.
 """
@@ -30,8 +30,10 @@ def get_config():
         ),
         mesh=config.MeshConfig(data=-1, fsdp=8),
         data=config.DataConfig(
-            name="datacomp_1b",
-            caption_features=("caption",),
+            name="webdataset",
+            train_split="train/*.tar",
+            eval_split="held_out/*.tar",
+            caption_features=("txt",),
             caption_weights=(1.0,),
             max_captions=1,
             tokenizer=config.TokenizerConfig(kind="sentencepiece", pad_id=1),

@@ -6,9 +6,10 @@ Source: arXiv 2410.18857 with the values of its released code (naver-ai/prolip),
 each added the inclusion and bottleneck terms; twins: arXiv 2303.15343 and 2103.00020.
 Command: prolip train --config vit_b16_datacomp:12b --workdir runs/b16
   --config.data.data_dir=WHERE --config.data.tokenizer.path=SENTENCEPIECE.model
-Data: a TFDS data set `datacomp_1b` that you have prepared from the pool's filtered list (arXiv
-2304.14108): an image and one text feature, `caption`, in ArrayRecord; splits `train` and, to
-evaluate, `test`. A SentencePiece vocabulary of at most 32,100 pieces that pads with 1.
+Data: webdataset tars of the pool's filtered list (arXiv 2304.14108) as img2dataset writes them, read
+in place: WHERE/train/*.tar, and a few of them moved to WHERE/held_out to evaluate. `prolip data
+index` makes their indices beforehand. A SentencePiece vocabulary of at most 32,100 pieces that pads
+with 1.
 Expect: 12.8 billion samples of the published run give 74.6 % zero-shot on ImageNet. No run of this
 file is recorded here.
 """
@@ -44,8 +45,10 @@ def get_config(variant="12b"):
         objective=OBJECTIVES[objective],
         optimizer=config.OptimizerConfig(),  # The defaults are this recipe.
         data=config.DataConfig(
-            name="datacomp_1b",
-            caption_features=("caption",),
+            name="webdataset",
+            train_split="train/*.tar",
+            eval_split="held_out/*.tar",
+            caption_features=("txt",),
             caption_weights=(1.0,),
             max_captions=1,
             tokenizer=config.TokenizerConfig(kind="sentencepiece", pad_id=1),

@@ -3,7 +3,7 @@
 Source: arXiv 2410.18857 and its released model configuration; the recipe is that of its ViT-B/16.
 Command: prolip train --config vit_h14 --workdir runs/h14 --config.data.data_dir=WHERE
   --config.data.tokenizer.path=tokenizer.json
-Data: a TFDS data set `datacomp_1b` that you have prepared, as vit_b16_datacomp.py says.
+Data: webdataset tars of DataComp-1B, as vit_b16_datacomp.py says.
 The tokenizer has at most 49,408 entries, as that of CLIP.
 Expect: no run of it is recorded here.
 """
@@ -23,8 +23,10 @@ def get_config():
         optimizer=config.OptimizerConfig(grad_clip_norm=1.0),
         mesh=config.MeshConfig(data=-1, fsdp=8),
         data=config.DataConfig(
-            name="datacomp_1b",
-            caption_features=("caption",),
+            name="webdataset",
+            train_split="train/*.tar",
+            eval_split="held_out/*.tar",
+            caption_features=("txt",),
             caption_weights=(1.0,),
             max_captions=1,
             tokenizer=config.TokenizerConfig(kind="hf", cleaning="lower"),

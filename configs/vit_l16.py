@@ -4,7 +4,7 @@ Source: arXiv 2410.18857 with the recipe of its ViT-B/16; the size is that of it
 configurations.
 Command: prolip train --config vit_l16 --workdir runs/l16 --config.data.data_dir=WHERE
   --config.data.tokenizer.path=SENTENCEPIECE.model
-Data: a TFDS data set `datacomp_1b` that you have prepared, as vit_b16_datacomp.py says.
+Data: webdataset tars of DataComp-1B, as vit_b16_datacomp.py says.
 Expect: no run of it is recorded here, and none is published with these steps.
 """
 
@@ -23,8 +23,10 @@ def get_config():
         optimizer=config.OptimizerConfig(grad_clip_norm=1.0),
         mesh=config.MeshConfig(data=-1, fsdp=8),
         data=config.DataConfig(
-            name="datacomp_1b",
-            caption_features=("caption",),
+            name="webdataset",
+            train_split="train/*.tar",
+            eval_split="held_out/*.tar",
+            caption_features=("txt",),
             caption_weights=(1.0,),
             max_captions=1,
             tokenizer=config.TokenizerConfig(kind="sentencepiece", pad_id=1),

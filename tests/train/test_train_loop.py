@@ -55,6 +55,8 @@ def shrunk(path, data_dir, steps=4):
             config.data,
             name="emoji",
             data_dir=data_dir,
+            train_split="train",
+            eval_split="test",
             tokenizer=TokenizerConfig(vocab_size=300),
             caption_features=("name", "keywords"),
             caption_weights=(0.5, 0.5),
