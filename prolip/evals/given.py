@@ -42,6 +42,16 @@ def as_gaussian(given: Any, kind: str, ids: Sequence[Any] | None = None) -> Gaus
     return host_gaussian(mean, log_var)
 
 
+def both_rankings(*sides: Gaussian) -> dict[tuple[str, ...], bool]:
+    """Prefixes of the names of metrics, and whether their ranking leaves variances out.
+
+    Points are ranked once: without variances both rankings are the same.
+    """
+    if any(np.isfinite(side.log_var).any() for side in sides):
+        return {("",): False, ("mean/",): True}
+    return {("", "mean/"): True}
+
+
 def match_lists(positives: Any, num_images: int, num_texts: int) -> list[np.ndarray]:
     """Sorted image indices for each text, from lists or a boolean [texts, images].
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from prolip.evals.context import Context, EvalResult, finite, take, variance_trace
-from prolip.evals.given import Embeddings, as_gaussian, match_lists, transpose
+from prolip.evals.given import Embeddings, as_gaussian, both_rankings, match_lists, transpose
 from prolip.evals.metrics import KS, QueryMetrics, from_rankings, joined, summary, top_k
 from prolip.evals.ranking import ranked_blocks
 from prolip.gaussian import Gaussian
@@ -63,7 +63,7 @@ def retrieval(
     own = transpose(matches, len(images.mean))
     own_multiple = transpose([matches[i] for i in multiple], len(images.mean))
     result: dict[str, float] = {}
-    for variant, mean_only in (("", False), ("mean/", True)):
+    for prefixes, mean_only in both_rankings(images, texts).items():
 
         def rows(queries: Gaussian, gallery: Gaussian, targets: Any, m: bool = mean_only) -> Any:
             return query_metrics(queries, gallery, targets, mean_only=m, ks=ks, block=block)
@@ -78,8 +78,8 @@ def retrieval(
             tasks["text_to_image_multiple"] = (several, len(multiple))
             tasks["image_to_text_multiple"] = (rows(images, some_texts, own_multiple), len(own))
         for task, (values, count) in tasks.items():
-            named = summary(values, count, ks)
-            result |= {f"{task}/{variant}{name}": value for name, value in named.items()}
+            for name, value in summary(values, count, ks).items():
+                result |= {f"{task}/{prefix}{name}": value for prefix in prefixes}
     return result
 
 

@@ -22,6 +22,7 @@ MEASURES = {
     "recall@10": "R@10",
     "r_precision": "R-Prec",
     "map_at_r": "mAP@R",
+    "ndcg@10": "nDCG@10",
     "median_rank": "median rank",
 }
 TREND = ("recall@1", "map_at_r")

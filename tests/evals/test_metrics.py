@@ -79,8 +79,9 @@ def test_top_k_is_the_head_of_a_stable_sort(problem, k):
     np.testing.assert_array_equal(metrics.top_k(scores, k), expected)
 
 
-def test_scores_and_their_rankings_give_the_same_metrics(rng):
-    scores = rng.normal(size=(40, 60))
+@pytest.mark.parametrize("decimals", [0, 8])  # With many ties, and with none.
+def test_scores_and_their_rankings_give_the_same_metrics(rng, decimals):
+    scores = rng.normal(size=(40, 60)).round(decimals)
     positives = [rng.choice(60, rng.integers(1, 15), replace=False) for _ in range(40)]
     ranked = metrics.retrieval_metrics(np.argsort(-scores, axis=1, kind="stable"), positives)
     assert ranked == metrics.retrieval_metrics(scores, positives)

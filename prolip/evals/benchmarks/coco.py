@@ -16,7 +16,7 @@ from prolip.evals.benchmarks.annotations import NUM_FOLDS, Annotations, GroundTr
 from prolip.evals.benchmarks.given_rankings import GivenRankings
 from prolip.evals.benchmarks.rows import Rows
 from prolip.evals.context import take
-from prolip.evals.given import Embeddings, as_gaussian
+from prolip.evals.given import Embeddings, as_gaussian, both_rankings
 from prolip.evals.metrics import KS, from_rankings, summary
 from prolip.evals.ranking import ranked_blocks
 from prolip.gaussian import Gaussian
@@ -69,7 +69,7 @@ def coco(
         whole = gallery.targets(truth.coco[way], asked)
         folds = [_Fold(*_fold_rows(members, way, whole)) for members in _folds(truth)]
         length = max(*ks, _most(truth.eccv[way]))
-        for variant, mean_only in (("", False), ("mean/", True)):
+        for prefixes, mean_only in both_rankings(*sides).items():
             heads, best = _heads(own, other, whole, length, mean_only, block)
             values = _of_heads(heads, best, truth, way, ks)
             each = []
@@ -78,7 +78,8 @@ def coco(
                 head, _ = _heads(*some, fold.positives, max(ks), mean_only, block)
                 rows = from_rankings(head, fold.positives, ks, complete=True)
                 each.append(summary(rows, len(fold.queries), ks))
-            result |= _named(values | _mean_of_folds(each), name, variant)
+            for prefix in prefixes:
+                result |= _named(values | _mean_of_folds(each), name, prefix)
     return result | _rsums(result, "") | _rsums(result, "mean/")
 
 
