@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prolip.config import DataConfig
+from prolip.cli import configuration
+from prolip.config import ConfigError, DataConfig
 from prolip.data.evaluation import eval_set
 from prolip.data.shapes.builder import Shapes, ShapesConfig
 from prolip.data.shapes.drawing import draw
@@ -124,6 +125,15 @@ def test_misaligned_captions_leave_out_and_get_wrong_what_they_should(tmp_path):
     assert {name for _, name in said} == {"shape", "colour", "size"}
     assert wrong["train", "colour"] / said["train", "colour"] == pytest.approx(0.5, abs=0.08)
     assert {key for key, count in wrong.items() if count} == {("train", "colour")}
+
+
+@pytest.mark.parametrize("knob", ["mention", "wrong"])
+def test_every_variant_of_the_configuration_is_a_data_set(knob):
+    for k in range(1, 6):
+        name = configuration.load(f"shapes:{knob}_{k}").data.name
+        assert name.removeprefix("shapes/") in Shapes.builder_configs
+    with pytest.raises(ConfigError, match="choose full, mention_1"):
+        configuration.load("shapes:mention_6")
 
 
 def test_pictures_tell_the_values_apart():
