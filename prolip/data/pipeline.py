@@ -26,9 +26,11 @@ from prolip.data.records import Bad, BadRecord, Batch, DataError
 from prolip.data.sources.choose import open_train
 from prolip.data.sources.mixture import Mixture
 from prolip.data.sources.source import Source
+from prolip.data.statistics import spread
 from prolip.data.tokenizer import Tokenizer, make_tokenizer
 
 NUM_DRAWS = captions.NUM_DRAWS + augment.NUM_DRAWS
+TOKENIZER_RECORDS = 500_000
 
 
 class TrainPipeline:
@@ -216,12 +218,15 @@ class _Load:
 
 
 def train_tokenizer(config: DataConfig, length: int) -> Tokenizer:
-    """The tokenizer of a config; the kind "train" reads the captions of the training split."""
+    """The tokenizer of a config; the kind "train" reads captions of the training split.
+
+    Of a large one `TOKENIZER_RECORDS`, evenly spread: more change few of its entries.
+    """
     texts: list[str] = []
     if config.tokenizer.kind == "train":
         source = open_train(config)
         texts = [template.replace("{}", " ") for template in config.caption_templates]
-        for index in range(len(source)):
+        for index in spread(len(source), TOKENIZER_RECORDS):
             with contextlib.suppress(BadRecord):
                 texts += (text for feature in source[index].captions for text in feature)
     return make_tokenizer(config.tokenizer, length, texts)

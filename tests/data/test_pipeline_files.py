@@ -58,6 +58,12 @@ def take(config, tokenizer, start=0, count=STEPS, rows=None, **options):
     return taken, pipeline
 
 
+@pytest.fixture(scope="module")
+def whole(config, tokenizer):
+    """Batches of one process that was never stopped."""
+    return take(config, tokenizer)[0]
+
+
 def joined(parts):
     return [Batch(*map(np.concatenate, zip(*own, strict=True))) for own in zip(*parts, strict=True)]
 
@@ -69,8 +75,7 @@ def assert_equal(ours, theirs):
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
-def test_parts_of_all_processes_are_the_batch(config, tokenizer, processes):
-    whole, _ = take(config, tokenizer)
+def test_parts_of_all_processes_are_the_batch(config, tokenizer, whole, processes):
     count = BATCH // processes
     parts = [
         take(config, tokenizer, rows=(i * count, count), num_threads=i + 1)[0]
@@ -82,17 +87,15 @@ def test_parts_of_all_processes_are_the_batch(config, tokenizer, processes):
 @settings(max_examples=6, deadline=None)
 @given(start=st.integers(0, STEPS - 1), process=st.integers(0, 2), cache=st.booleans())
 def test_a_restart_at_any_step_goes_on_with_the_same_batches(
-    config, tokenizer, start, process, cache
+    config, tokenizer, whole, start, process, cache
 ):
-    whole, _ = take(config, tokenizer)
     part, _ = take(config, tokenizer, start, STEPS - start, (4 * process, 4), cache=cache)
     expected = [Batch(*(x[4 * process : 4 * process + 4] for x in b)) for b in whole[start:]]
     assert_equal(part, expected)
 
 
 @pytest.mark.slow
-def test_reader_processes_give_the_same_batches(config, tokenizer):
-    whole, _ = take(config, tokenizer)
+def test_reader_processes_give_the_same_batches(config, tokenizer, whole):
     assert_equal(take(config, tokenizer, 2, STEPS - 2, num_workers=2)[0], whole[2:])
 
 

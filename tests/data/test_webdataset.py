@@ -8,7 +8,9 @@ import pytest
 from toy import png, rows
 from webfiles import sample, tar_config, write_tar, write_tars
 
+from prolip.data.files.reading import keep_open
 from prolip.data.records import BadRecord, DataError
+from prolip.data.sources import webdataset
 from prolip.data.sources.choose import open_source, open_train
 
 ROW = rows(1)[0]
@@ -152,3 +154,19 @@ def test_fields_are_those_of_the_json(folder):
     assert set(source.fields) == {"caption", "texts", "width", "similarity"}
     assert source.about(3, ["similarity", "width"]) == {"similarity": 0.03, "width": 24}
     assert json.loads(json.dumps(source.describe()))["records"] == 12
+
+
+def test_few_open_files_are_enough(folder, monkeypatch):
+    monkeypatch.setattr(webdataset, "keep_open", lambda wanted: 2)
+    source = open_train(tar_config(folder))
+    for number in (0, 11, 5, 1, 10, 6):
+        assert source[number].image == png(number)
+    assert keep_open(100) == 100
+
+
+def test_an_index_that_is_gone_is_made_anew(tmp_path):
+    write_tars(tmp_path, 4)
+    source = open_train(tar_config(tmp_path))
+    for place in tmp_path.glob("*.index"):
+        place.unlink()
+    assert source[2].image == png(2)

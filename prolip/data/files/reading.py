@@ -1,13 +1,16 @@
 """Bytes of files that may be anything: links, pipes, of any size, or gone."""
 
+import contextlib
 import hashlib
 import os
+import resource
 import stat
 import weakref
 from pathlib import Path
 
 from prolip.data.records import BadRecord
 
+OTHER_FILES = 512  # Of the process, which don't stand in the way.
 MAX_BYTES = 1 << 29  # Of one item: no image of `MAX_PIXELS` needs more.
 
 
@@ -49,6 +52,22 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep_open(wanted: int, at_least: int = 64) -> int:
+    """How many files may stay open, `wanted` at most.
+
+    The soft limit of the process rises as far as the hard one allows: it is low for programs of old
+    that number their files by bits.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(at_least, min(wanted, wanted if soft < 0 else soft - OTHER_FILES))
 
 
 def path_inside(folder: str, name: str) -> str:

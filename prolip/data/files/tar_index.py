@@ -1,12 +1,11 @@
 """The samples of a tar and where their members lie, in a side file that is made once.
 
-A line of JSON, then flat arrays that are mapped into memory: a sample costs about 60 bytes of the
-disk and none of a process. The line has the size and the time of the tar: another one is another
-tar, whose index is made anew.
+A line of JSON, then flat arrays of which a process reads what it needs: a sample costs about 70
+bytes of the disk and no memory. The line has the size and the time of the tar: another one is
+another tar, whose index is made anew.
 """
 
 import json
-import mmap
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,19 @@ from typing import NamedTuple
 import numpy as np
 
 from prolip.data.files.names import printable
+from prolip.data.files.reading import OpenFile
 from prolip.data.files.side_files import places, write_side_file
 from prolip.data.files.tar_members import Member, members, sample_of
 from prolip.data.records import DataError
 
 SUFFIX = ".index"
 FORMAT = 1
+# Where the members and the key of a sample begin; those of the next one are where they end.
+SAMPLES = np.dtype([("members", "<u4"), ("keys", "<u4")])
+MEMBERS = np.dtype([("extension", "<u2"), ("offset", "<u8"), ("size", "<u8")])
 MAX_PROBLEMS = 1000  # That are kept by name; a tar of rubbish could have as many as bytes.
 LONGEST_HEADER = 1 << 22
+CHUNK = 1 << 24  # Bytes read at a time.
 
 
 class Head(NamedTuple):
@@ -41,45 +45,56 @@ class Head(NamedTuple):
     size: int  # Of the tar.
     checksum: int  # Of the arrays: changes with any name, place or size.
     begin: int  # Of the arrays in the side file.
+    nbytes: int  # Of the arrays.
 
 
 class TarIndex:
     """The samples of one tar, by number in the order of their first members.
 
+    Args:
+      head: Of the index.
+      check: Whether to read the arrays once, for their checksum.
+
     Raises:
       DataError: the side file is damaged.
     """
 
-    def __init__(self, head: Head):
-        self.extensions = head.extensions
-        samples, count = head.samples, head.members
-        with head.place.open("rb") as file:
-            content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-        arrays = content[head.begin :]
-        if zlib.crc32(arrays.data) != head.checksum:
+    def __init__(self, head: Head, check: bool = True):
+        self._file = OpenFile(head.place)
+        self._samples, self._members = (
+            head.samples,
+            head.begin + SAMPLES.itemsize * (head.samples + 1),
+        )
+        self._begin, self._keys = head.begin, self._members + MEMBERS.itemsize * head.members
+        if check and self._checksum(head) != head.checksum:
             raise DataError(f"{head.place} is damaged; delete it, and it is made anew")
-        kinds = ((np.uint64, count),) * 2 + ((np.uint32, samples + 1),) * 2 + ((np.uint16, count),)
-        parts = []
-        for kind, length in kinds:
-            size = length * np.dtype(kind).itemsize
-            parts.append(arrays[:size].view(kind))
-            arrays = arrays[size:]
-        self._offsets, self._sizes, self._firsts, self._key_ends, self._extensions = parts
-        self._keys = arrays
 
     def __len__(self) -> int:
-        return len(self._firsts) - 1
+        return self._samples
 
     def key(self, sample: int) -> str:
         """Of a sample, within its tar."""
-        begin, end = self._key_ends[sample], self._key_ends[sample + 1]
-        return self._keys[int(begin) : int(end)].tobytes().decode()
+        (_, begin), (_, end) = self._ends(sample)
+        return self._file.read(self._keys + begin, end - begin).decode()
 
     def members(self, sample: int) -> list[tuple[int, int, int]]:
         """Number of the extension, offset and size of each member of a sample, in order."""
-        begin, end = int(self._firsts[sample]), int(self._firsts[sample + 1])
-        columns = (self._extensions, self._offsets, self._sizes)
-        return list(zip(*(column[begin:end].tolist() for column in columns), strict=True))
+        (begin, _), (end, _) = self._ends(sample)
+        size = MEMBERS.itemsize
+        raw = self._file.read(self._members + begin * size, (end - begin) * size)
+        return np.frombuffer(raw, MEMBERS).tolist()
+
+    def _checksum(self, head: Head) -> int:
+        found, end = 0, head.begin + head.nbytes
+        for place in range(head.begin, end, CHUNK):
+            found = zlib.crc32(self._file.read(place, min(CHUNK, end - place)), found)
+        return found
+
+    def _ends(self, sample: int) -> list[tuple[int, int]]:
+        size = SAMPLES.itemsize
+        return np.frombuffer(
+            self._file.read(self._begin + sample * size, 2 * size), SAMPLES
+        ).tolist()
 
 
 def open_head(path: str, directory: str = "") -> Head | None:
@@ -97,7 +112,7 @@ def open_head(path: str, directory: str = "") -> Head | None:
             found = json.loads(line)
             if found["format"] == FORMAT and found["tar"] == about:
                 head = _head(path, place, found, len(line))
-                if end == head.begin + found["bytes"]:
+                if end == head.begin + head.nbytes:
                     return head
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -141,8 +156,7 @@ def make_index(path: str, directory: str = "") -> Head:
         "bytes": len(arrays),
         "checksum": zlib.crc32(arrays),
     }
-    text = json.dumps(line).encode()
-    text += b" " * (-(len(text) + 1) % 8) + b"\n"  # Arrays are mapped at multiples of their width.
+    text = json.dumps(line).encode() + b"\n"
     place = write_side_file(path, SUFFIX, directory, text + arrays)
     return _head(path, place, json.loads(text), len(text))
 
@@ -188,17 +202,16 @@ def _pool(threads: int, processes: int) -> Executor:
 
 
 def _arrays(samples: Mapping[str, Mapping[str, Member]], extensions: Mapping[str, int]) -> bytes:
-    flat = [item for sample in samples.values() for item in sample.items()]
     keys = [key.encode() for key in samples]
-    lengths = [len(sample) for sample in samples.values()]
-    parts = (
-        np.array([member.offset for _, member in flat], np.uint64),
-        np.array([member.size for _, member in flat], np.uint64),
-        np.cumsum([0, *lengths], dtype=np.uint32),
-        np.cumsum([0, *map(len, keys)], dtype=np.uint32),
-        np.array([extensions[extension] for extension, _ in flat], np.uint16),
-    )
-    return b"".join([*(part.tobytes() for part in parts), *keys])
+    ends = np.zeros(len(samples) + 1, SAMPLES)
+    ends["members"][1:] = np.cumsum([len(sample) for sample in samples.values()])
+    ends["keys"][1:] = np.cumsum([len(key) for key in keys])
+    flat = [
+        (extensions[extension], member.offset, member.size)
+        for sample in samples.values()
+        for extension, member in sample.items()
+    ]
+    return b"".join([ends.tobytes(), np.array(flat, MEMBERS).tobytes(), *keys])
 
 
 def _head(path: str, place: Path, line: Mapping, begin: int) -> Head:
@@ -213,6 +226,7 @@ def _head(path: str, place: Path, line: Mapping, begin: int) -> Head:
         size=int(line["tar"][0]),
         checksum=int(line["checksum"]),
         begin=begin,
+        nbytes=int(line["bytes"]),
     )
 
 

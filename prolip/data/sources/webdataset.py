@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from prolip.data.files.names import IMAGE_EXTENSIONS, printable
-from prolip.data.files.reading import OpenFile
+from prolip.data.files.reading import OpenFile, keep_open
 from prolip.data.files.tar_index import TarIndex, make_index, make_missing
 from prolip.data.files.tar_members import names_of_tars
 from prolip.data.near import unknown
 from prolip.data.records import Bad, BadRecord, DataError, Record
 from prolip.data.sources.source import Source
 
-OPEN_TARS = 256  # Files open at a time.
-MAPPED_TARS = 4096  # Indices mapped at a time: a process may have 65,530 maps.
+MOST_OPEN = 16_384  # Tars, and as many indices.
 JSON = "json"
 ANY_IMAGE = "image"
 LOOK = 20  # Samples that tell the fields of the JSON.
@@ -58,8 +57,10 @@ class Webdataset(Source):
         else:
             self._images = tuple(e.strip().lower().removeprefix(".") for e in image.split(";"))
         self._captions, self._labels = tuple(captions), tuple(labels)
-        self._index = functools.lru_cache(maxsize=MAPPED_TARS)(self._map)
-        self._open = functools.lru_cache(maxsize=OPEN_TARS)(OpenFile)
+        most = keep_open(2 * min(len(paths), MOST_OPEN)) // 2
+        self._index = functools.lru_cache(maxsize=most)(self._open_index)
+        self._open = functools.lru_cache(maxsize=most)(OpenFile)
+        self._checked: set[int] = set()  # Tars whose index has been read whole.
         self.damage = [
             Bad(None, f"{name}.tar/{member}".rstrip("/"), reason)
             for name, head in zip(self._names, self._heads, strict=True)
@@ -116,7 +117,7 @@ class Webdataset(Source):
         tar, sample = self._place(index)
         table = self._index(tar)
         places = {
-            table.extensions[extension]: (offset, size)
+            self._heads[tar].extensions[extension]: (offset, size)
             for extension, offset, size in table.members(sample)
         }
         return _Members(self._open(self._heads[tar].path), places)
@@ -125,12 +126,14 @@ class Webdataset(Source):
         tar = int(np.searchsorted(self._begins, index, "right")) - 1
         return tar, index - int(self._begins[tar])
 
-    def _map(self, tar: int) -> TarIndex:
+    def _open_index(self, tar: int) -> TarIndex:
         try:
-            return TarIndex(self._heads[tar])
-        except DataError:  # The side file is damaged; it can be made as often as needed.
+            found = TarIndex(self._heads[tar], check=tar not in self._checked)
+        except (DataError, OSError):  # Damaged or gone; it can be made as often as needed.
             self._heads[tar] = make_index(self._heads[tar].path, self._arguments[4])
-            return TarIndex(self._heads[tar])
+            found = TarIndex(self._heads[tar])
+        self._checked.add(tar)
+        return found
 
     def _check(self, image: str) -> None:
         known = sorted({extension for head in self._heads for extension in head.extensions})
