@@ -29,8 +29,8 @@ bench: $(STAMP)  ## Time the parts on this machine at small sizes; tables here, 
 	  name=$$1; shift; echo; echo "== python benchmarks/$$name.py $$*"; \
 	  $(BIN)/python benchmarks/$$name.py "$$@" --json "results/$$name.json"; }; \
 	bench loss --batch 1024 4096 --repeats 3; \
-	bench train_step --batch 8 --steps 3; \
-	bench input_pipeline --images 512 --samples 1024 --repeats 3; \
+	bench train_step --batch 8 --steps 2; \
+	bench input_pipeline --images 512 --samples 1024 --repeats 2; \
 	bench startup --repeats 1; \
 	bench checkpoints --size vit_s16 --repeats 2; \
 	bench search --items 50000 --repeats 3; \

@@ -6,8 +6,8 @@ Makes a data set of 256-pixel JPEG files in a temporary folder and reads it as `
 decode, random resized crop to 224, tokenise, batch; with and without the changes of colour of the
 default configuration, in threads and in processes. The plain way is Pillow's decoder and bicubic
 resize on the same files, one after the other. Per core: for each second of a processor, whatever
-the threads and processes. The memory is that of all processes, after the first batches and at the
-end.
+the threads and processes. The memory is that of all processes, after the first batches of a reading
+and at its end.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main() -> None:
             for name, way in ways.items():
                 readings[name].append(read(way(), args))
     rows = [row(name, several, args) for name, several in readings.items()]
-    names = ("reader", "images/s", "images/s a core", "x plain, by core", "MiB first", "MiB last")
+    names = ("reader", "images/s", "images/s a core", "x plain, by core", "MiB", "MiB at the end")
     print_header(*names)
     base = rows[0]["per_core"]
     for values in rows:
@@ -168,12 +168,12 @@ def memory_of_all() -> int:
 
 
 def row(name: str, several: list[Reading], args: argparse.Namespace) -> dict[str, Any]:
-    """Medians; the memory is that of the first and of the last reading of this kind."""
+    """Medians; the memory is that of the last reading."""
     return {
         "reader": name,
         "per_second": args.samples / statistics.median(r.seconds for r in several),
         "per_core": args.samples / statistics.median(r.cpu for r in several),
-        "memory_before": several[0].memory_before,
+        "memory_before": several[-1].memory_before,
         "memory_after": several[-1].memory_after,
     }
 

@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def starter(name: str, config: str, overrides: list[str], folder: Path) -> Callable[[], Start]:
-    """What starts a process as `name` says; `warm` comes after another start in the same folder."""
+    """What starts a process as `name` says."""
     data, programs, workdir = (folder / part for part in ("data", "programs", "run"))
     command = [sys.executable, "-m", "prolip.cli.main", "train", "--config", config]
     command += ["--workdir", str(workdir), f"--config.data.data_dir={data}", *overrides]
@@ -68,6 +68,8 @@ def starter(name: str, config: str, overrides: list[str], folder: Path) -> Calla
     emptied = {"first": (data, programs), "cold": (programs,)}.get(name, ())
 
     def run() -> Start:
+        if name == "warm" and not programs.exists():
+            starter("first", config, overrides, folder)()
         for place in (workdir, *emptied):
             shutil.rmtree(place, ignore_errors=True)
         return timed(command, {"JAX_COMPILATION_CACHE_DIR": str(programs)})

@@ -5,8 +5,9 @@
 Compiles the step that `prolip train` runs, and times it on random pixels and tokens in turn with
 one square matrix product, the loss alone, and PyTorch's step (benchmarks/torch_peer.py).
 Utilization (MFU) counts what the method asks for, not what is computed again, against the rate of
-that product in the same run, and against the maker's figure where there is one, which is for
-bfloat16. Memory is what the compiler says. `--config.key=value` overrides a key.
+that product in the same run, on CPUs by processor seconds, which other work disturbs less; and
+against the maker's figure where there is one, which is for bfloat16. Memory is what the compiler
+says. `--config.key=value` overrides a key.
 """
 
 import argparse
@@ -58,8 +59,9 @@ class Measured(NamedTuple):
 
     batch: int
     flops: int  # Of a step.
-    rate: float  # FLOP/s of the product on one device.
+    product_flops: int  # Of the products of all devices.
     devices: int
+    on_cpu: bool
     times: dict[str, Time]
     steps: dict[str, Step]
 
@@ -102,6 +104,8 @@ def import_peer() -> Any:
 def measure(config: TrainConfig, args: argparse.Namespace, peer: Any) -> list[dict[str, Any]]:
     """Prints a table for all batches and gives its rows."""
     mesh = sharding.make_mesh(config.mesh)
+    if peer is not None and mesh.devices.size > 1:
+        raise ConfigError("--torch compares one device: hide the others")
     device = mesh.devices.flat[0]
     print(
         f"{args.config}, {args.dtype}, masked views {args.masked_views}, "
@@ -136,7 +140,7 @@ def one_batch(
     """Times the steps of these configurations, which have one state, with all else in turn."""
     config = next(iter(configs.values()))
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    size = args.product or (2048 if on_cpu else 8192)
+    size = args.product or (4096 if on_cpu else 8192)
     steps = {name: compiled(c, mesh) for name, c in configs.items()}
     batch, held = random_batch(config, mesh), [initial_state(config)]
     ways: dict[str, Callable[[], Any]] = {
@@ -149,9 +153,9 @@ def one_batch(
         ways[TORCH] = peer.make_step(config, batch)
     # An accelerator is asked for several calls at once, as in training: the host is ahead of it.
     times = in_turn(ways, args.steps, calls=1 if on_cpu else 10)
-    rate = 2 * size**3 / times[PRODUCT].seconds
-    flops = step_flops(config).total
-    return Measured(config.global_batch, flops, rate, mesh.devices.size, times, steps)
+    devices, flops = mesh.devices.size, step_flops(config).total
+    product_flops = 2 * size**3 * devices
+    return Measured(config.global_batch, flops, product_flops, devices, on_cpu, times, steps)
 
 
 def compiled(config: TrainConfig, mesh: Any) -> Step:
@@ -234,8 +238,7 @@ def loss_alone(config: TrainConfig, mesh: Any) -> Callable[[], Any]:
 def row(measured: Measured, name: str) -> dict[str, Any]:
     """What is known of a step; PyTorch's memory and its loss alone are not looked at."""
     seconds, cpu = measured.times[name]
-    devices = 1 if name == TORCH else measured.devices
-    speed, peak = measured.flops / seconds / devices, peak_flops()
+    rate, peak = rate_of(measured, measured.product_flops, PRODUCT), peak_flops()
     values = {
         "batch": measured.batch,
         "step": name,
@@ -243,16 +246,22 @@ def row(measured: Measured, name: str) -> dict[str, Any]:
         "cpu": cpu,
         "samples_per_second": measured.batch / seconds,
         "flops": measured.flops,
-        "product_flops_per_second": measured.rate,
-        "mfu_measured": speed / measured.rate,
+        "product_flops_per_second": rate,
+        "mfu_measured": rate_of(measured, measured.flops, name) / rate,
     }
     if peak:
-        values["mfu_maker"] = speed / peak
+        values["mfu_maker"] = measured.flops / seconds / (peak * measured.devices)
     if name in measured.steps:
         memory = measured.steps[name].memory
         values |= {"temporary_bytes": memory.temporaries, "peak_bytes": memory.peak}
         values["loss_share"] = measured.times[LOSS].seconds / seconds
     return values
+
+
+def rate_of(measured: Measured, flops: int, name: str) -> float:
+    """FLOP/s of one of the ways: of all devices, or of a processor."""
+    time = measured.times[name]
+    return flops / (time.cpu if measured.on_cpu else time.seconds)
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -280,8 +289,9 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def sentences(measured: Measured) -> list[str]:
     """The rate of the product, and how the steps stand to PyTorch's."""
-    times, rate = measured.times, measured.rate / 1e12
-    words = [f"Batch {measured.batch}: the matrix product runs at {rate:.3g} TFLOP/s a device."]
+    times, rate = measured.times, rate_of(measured, measured.product_flops, PRODUCT)
+    unit = "GFLOP a processor second" if measured.on_cpu else "GFLOP/s"
+    words = [f"Batch {measured.batch}: the matrix product runs at {rate / 1e9:,.1f} {unit}."]
     if TORCH in times:
         for name in measured.steps:
             clock, cpu = (a / b for a, b in zip(times[name], times[TORCH], strict=True))
