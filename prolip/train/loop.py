@@ -17,7 +17,7 @@ from prolip.checkpoint.writer import Evaluations
 from prolip.config import TrainConfig, to_dict
 from prolip.data.pipeline import TrainPipeline
 from prolip.data.records import Batch
-from prolip.data.sources.choose import prepare
+from prolip.data.sources.choose import prepare, unindexed
 from prolip.data.tokenizer import Tokenizer
 from prolip.exit_codes import PEER_LOST
 from prolip.models import count, two_tower
@@ -113,6 +113,8 @@ def _run(
     notice = StopNotice()
     try:
         if jax.process_index() == 0:
+            if missing := unindexed(config.data):
+                console.print(f"indexing {missing:,} tars, as `prolip data index` does beforehand")
             prepare(config.data)
         agree(0)  # The others find it made, where they see the same files.
         prepare(config.data)

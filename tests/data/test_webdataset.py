@@ -11,7 +11,7 @@ from webfiles import sample, tar_config, write_tar, write_tars
 from prolip.data.files.reading import keep_open
 from prolip.data.records import BadRecord, DataError
 from prolip.data.sources import webdataset
-from prolip.data.sources.choose import open_source, open_train
+from prolip.data.sources.choose import open_source, open_train, unindexed
 
 ROW = rows(1)[0]
 
@@ -170,3 +170,20 @@ def test_an_index_that_is_gone_is_made_anew(tmp_path):
     for place in tmp_path.glob("*.index"):
         place.unlink()
     assert source[2].image == png(2)
+
+
+def test_packed_tars_are_refused_and_indices_are_no_tars(folder, tmp_path):
+    assert len(open_source(tar_config(folder), "set-0000*")) == 12
+    (tmp_path / "set-0.tar.gz").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"unpack them to \.tar"):
+        open_source(tar_config(tmp_path), "set-*")
+
+
+def test_tars_without_an_index_are_counted(tmp_path):
+    write_tars(tmp_path, 12)
+    config = tar_config(tmp_path)
+    mixed = dataclasses.replace(config, mixture=("webdataset:set-*.tar=1",))
+    assert (unindexed(config), unindexed(mixed)) == (3, 3)
+    open_train(config)
+    assert (unindexed(config), unindexed(mixed)) == (0, 0)
+    assert unindexed(dataclasses.replace(config, name="emoji")) == 0

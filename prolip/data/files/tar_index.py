@@ -19,7 +19,7 @@ import numpy as np
 from prolip.data.files.names import printable
 from prolip.data.files.reading import OpenFile
 from prolip.data.files.side_files import places, write_side_file
-from prolip.data.files.tar_members import Member, members, sample_of
+from prolip.data.files.tar_members import Member, samples
 from prolip.data.records import DataError
 
 SUFFIX = ".index"
@@ -126,33 +126,22 @@ def make_index(path: str, directory: str = "") -> Head:
       DataError: the tar is missing, or the side file can't be written.
     """
     about = _stat(path)
-    samples: dict[str, dict[str, Member]] = {}
-    problems: list[tuple[str, str]] = []
-    num_problems = 0
-    for member in members(Path(path)):
-        key, extension = sample_of(member.name)
-        sample = samples.setdefault(key, {}) if not member.reason else {}
-        if member.reason or extension in sample:
-            num_problems += 1
-            if len(problems) < MAX_PROBLEMS:
-                problems.append((member.name, member.reason or "name is twice in the tar"))
-        else:
-            sample[extension] = member
+    found, wrong = samples(Path(path))
     extensions: dict[str, int] = {}
-    for sample in samples.values():
+    for sample in found.values():
         for extension in sample:
             extensions.setdefault(extension, len(extensions))
     if len(extensions) > np.iinfo(np.uint16).max:
         raise DataError(f"{printable(path)} has {len(extensions)} kinds of members")
-    arrays = _arrays(samples, extensions)
+    arrays = _arrays(found, extensions)
     line = {
         "format": FORMAT,
         "tar": about,
-        "samples": len(samples),
-        "members": sum(map(len, samples.values())),
+        "samples": len(found),
+        "members": sum(map(len, found.values())),
         "extensions": list(extensions),
-        "problems": problems,
-        "num_problems": num_problems,
+        "problems": [(member.name, member.reason) for member in wrong[:MAX_PROBLEMS]],
+        "num_problems": len(wrong),
         "bytes": len(arrays),
         "checksum": zlib.crc32(arrays),
     }
@@ -201,14 +190,14 @@ def _pool(threads: int, processes: int) -> Executor:
     return ThreadPoolExecutor(max(1, threads))
 
 
-def _arrays(samples: Mapping[str, Mapping[str, Member]], extensions: Mapping[str, int]) -> bytes:
-    keys = [key.encode() for key in samples]
-    ends = np.zeros(len(samples) + 1, SAMPLES)
-    ends["members"][1:] = np.cumsum([len(sample) for sample in samples.values()])
+def _arrays(found: Mapping[str, Mapping[str, Member]], extensions: Mapping[str, int]) -> bytes:
+    keys = [key.encode() for key in found]
+    ends = np.zeros(len(found) + 1, SAMPLES)
+    ends["members"][1:] = np.cumsum([len(sample) for sample in found.values()])
     ends["keys"][1:] = np.cumsum([len(key) for key in keys])
     flat = [
         (extensions[extension], member.offset, member.size)
-        for sample in samples.values()
+        for sample in found.values()
         for extension, member in sample.items()
     ]
     return b"".join([ends.tobytes(), np.array(flat, MEMBERS).tobytes(), *keys])

@@ -35,6 +35,24 @@ def members(path: Path) -> Iterator[Member]:
         yield Member("", 0, 0, CUT_SHORT if short else "damaged tar")
 
 
+def samples(path: Path) -> tuple[dict[str, dict[str, Member]], list[Member]]:
+    """Members by key and extension, in the order of their first ones; and what is wrong.
+
+    Of a damaged tar, those before the damage.
+    """
+    found: dict[str, dict[str, Member]] = {}
+    wrong = []
+    for member in members(path):
+        key, extension = sample_of(member.name)
+        sample = found.setdefault(key, {}) if not member.reason else {}
+        if member.reason or extension in sample:
+            reason = member.reason or "name is twice in the tar"
+            wrong.append(member._replace(reason=reason))
+        else:
+            sample[extension] = member
+    return found, wrong
+
+
 def sample_of(name: str) -> tuple[str, str]:
     """Key of a member's sample, and its extension in lower case.
 

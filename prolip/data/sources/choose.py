@@ -8,6 +8,7 @@ from prolip.config import DataConfig
 from prolip.data.files.frames import FRAMES
 from prolip.data.files.names import printable
 from prolip.data.files.patterns import is_pattern, matches
+from prolip.data.files.tar_index import SUFFIX, open_head
 from prolip.data.near import unknown
 from prolip.data.records import DataError
 from prolip.data.sources.address import component
@@ -75,8 +76,26 @@ def prepare(config: DataConfig) -> None:
 
 
 def tars(config: DataConfig, split: str) -> list[str]:
-    """Paths of the tars of a split, in order."""
-    return _files(config, split, (".tar",))
+    """Paths of the tars of a split, in order.
+
+    Raises:
+      DataError: there are none, or a file is no plain tar.
+    """
+    found = [path for path in _files(config, split, (".tar",)) if not path.endswith(SUFFIX)]
+    other = next((path for path in found if not path.lower().endswith(".tar")), None)
+    if other is not None:
+        raise DataError(
+            f"{printable(other)} is no .tar; packed tars can't be read at random places, unpack "
+            "them to .tar"
+        )
+    return found
+
+
+def unindexed(config: DataConfig) -> int:
+    """How many tars of the training data have no index yet."""
+    parts = [component(text, config).config for text in config.mixture] or [config]
+    paths = [(path, p) for p in parts if p.name in TARS for path in tars(p, p.train_split)]
+    return sum(open_head(path, p.index_dir) is None for path, p in paths)
 
 
 def _open(config: DataConfig, split: str, labels: Sequence[str]) -> Source:

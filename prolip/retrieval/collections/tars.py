@@ -13,7 +13,7 @@ import pyarrow as pa
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.packed import packed
 from prolip.data.files.reading import OpenFile
-from prolip.data.files.tar_members import Member, members, names_of_tars, sample_of
+from prolip.data.files.tar_members import Member, members, names_of_tars, samples
 from prolip.data.records import BadRecord, DataError
 from prolip.retrieval.collections.item import Item, check_unique
 from prolip.retrieval.embeddings import Kind
@@ -111,17 +111,8 @@ class Tars:
 
     def _entries(self, path: Path, tar: str) -> Iterator[_Entry]:
         """Items of a tar: samples in the order of their first member, then what is wrong."""
-        samples: dict[str, dict[str, Member]] = {}
-        wrong = []
-        for member in members(path):
-            key, extension = sample_of(member.name)
-            sample = samples.setdefault(key, {}) if not member.reason else {}
-            if member.reason or extension in sample:
-                reason = member.reason or "name is twice in the tar"
-                wrong.append(_Entry(f"{tar}/{member.name}", member._replace(reason=reason)))
-            else:
-                sample[extension] = member
-        for key, sample in samples.items():
+        found, wrong = samples(path)
+        for key, sample in found.items():
             chosen = [member for extension, member in sample.items() if self._wants(extension)]
             if not chosen:
                 what = f".{self._extension}" if self._extension else _WHAT[self.kind]
@@ -129,7 +120,8 @@ class Tars:
                 chosen = [member._replace(reason=f"sample has no {what}")]
             for position, member in enumerate(chosen):
                 yield _Entry(f"{tar}/{member.name if position else key}", member)
-        yield from wrong
+        for member in wrong:
+            yield _Entry(f"{tar}/{member.name}", member)
 
     def _wants(self, extension: str) -> bool:
         if self._extension:
