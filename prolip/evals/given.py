@@ -11,7 +11,7 @@ from prolip.gaussian import Gaussian
 Embeddings = Gaussian | np.ndarray  # Or any array: of JAX, say.
 
 
-def as_gaussian(given: Any, kind: str, ids: Sequence[Any] | None = None) -> Gaussian:
+def as_gaussian(given: Any, kind: str, ids: Any = None) -> Gaussian:
     """Checked Gaussians as float32 NumPy arrays.
 
     Args:
@@ -84,7 +84,7 @@ def transpose(matches: Sequence[np.ndarray], num_images: int) -> list[np.ndarray
     return np.split(texts[order], ends[:-1])
 
 
-def _check(good: Any, kind: str, ids: Sequence[Any] | None, what: str) -> None:
+def _check(good: Any, kind: str, ids: Any, what: str) -> None:
     if not good.all():
         number = int(np.argmin(good))
         name = f"{kind} {number}" if ids is None else f"{kind} {ids[number]} (row {number})"

@@ -61,19 +61,21 @@ def ranked_blocks(
     block = -(-min(block, max(count, 1)) // mesh.size) * mesh.size
     mean = np.asarray(gallery.mean, np.float32)
     half_trace = np.zeros(size) if mean_only else variance_trace(gallery) / 2
-    place = functools.partial(jax.device_put, device=NamedSharding(mesh, EVERYWHERE))
-    with jax.set_mesh(mesh):  # The caller's mesh may be of other devices.
-        everywhere = place((mean, half_trace.astype(np.float32), _first_equal(mean, half_trace)))
-        for rows in blocks(count, block):
-            targets = positives[rows]
-            most = max(len(row) for row in targets)
-            length = min(size, _round_up(max(at_least, most)))
-            own = _filled(targets, block, _round_up(most), size)
-            query = np.zeros((block, mean.shape[1]), np.float32)
-            query[: len(targets)] = queries.mean[rows]
+    same = _first_equal(mean, half_trace)
+    everywhere = jax.device_put(
+        (mean, half_trace.astype(np.float32), same), NamedSharding(mesh, EVERYWHERE)
+    )
+    for rows in blocks(count, block):
+        targets = positives[rows]
+        most = max(len(row) for row in targets)
+        length = min(size, _round_up(max(at_least, most)))
+        own = _filled(targets, block, _round_up(most), size)
+        query = np.zeros((block, mean.shape[1]), np.float32)
+        query[: len(targets)] = queries.mean[rows]
+        with jax.set_mesh(mesh):  # The caller's may be of other devices.
             split = jax.device_put((query, own), NamedSharding(mesh, ROWS))
             found = _ranker(mesh, length)(*split, *everywhere)
-            yield Ranked(rows, *(np.asarray(array)[: len(targets)] for array in found))
+        yield Ranked(rows, *(np.asarray(array)[: len(targets)] for array in found))
 
 
 @functools.lru_cache(maxsize=32)

@@ -74,12 +74,16 @@ def rankings(truth, rng, length, oracle=False):
     for way, (asked, gallery) in enumerate(
         ((truth.image_ids, truth.caption_ids), (truth.caption_ids, truth.image_ids))
     ):
+        # Steps of a random width, prime to the gallery's size, through a shuffled gallery.
+        start, step = rng.integers(0, len(gallery), (2, len(asked), 1))
+        place = (start + (10 * step + 1) * np.arange(length + 5)) % len(gallery)
         rows = np.empty((len(asked), length), np.int64)
-        for row, query in zip(rows, asked.tolist(), strict=True):
+        shuffled = rng.permutation(gallery)[place]
+        for row, rest, query in zip(rows, shuffled, asked.tolist(), strict=True):
             own = truth.coco[way][query]
-            first = rng.permutation(own[oracle | (rng.random(len(own)) < 0.5)])
-            rest = rng.choice(gallery, length + len(own), replace=False)
-            row[:] = [*first, *rest[~np.isin(rest, first)]][:length]
+            first = own[oracle | (rng.random(len(own)) < 0.5)]
+            kept = rest[(rest[:, None] != first).all(1)]
+            row[: len(first)], row[len(first) :] = first, kept[: length - len(first)]
         result.append(rows)
     return result
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prolip.evals.benchmarks import annotations as files
-from prolip.evals.benchmarks.annotations import NUM_FOLDS, Annotations, GroundTruth
+from prolip.evals.benchmarks.annotations import NUM_FOLDS, Annotations, Matches
 from prolip.evals.benchmarks.given_rankings import GivenRankings
 from prolip.evals.benchmarks.rows import Rows
 from prolip.evals.context import take
@@ -255,15 +255,16 @@ def _asked(truth: Annotations, way: int) -> np.ndarray:
     return truth.image_ids if way == 0 else truth.caption_ids
 
 
-def _most(truth: GroundTruth | dict[int, np.ndarray]) -> int:
-    return max(len(targets) for targets in truth.values())  # type: ignore[union-attr]
+def _most(truth: Matches) -> int:
+    return max(len(targets) for targets in truth.values())
 
 
 def _chosen(given: Embeddings, ids: Any, wanted: np.ndarray, kind: str) -> Gaussian:
-    gaussian = as_gaussian(given, kind, ids)
-    if len(ids) != len(gaussian.mean):
-        raise ValueError(f"{len(gaussian.mean)} {kind} embeddings but {len(ids)} {kind} ids")
-    return take(gaussian, Rows(ids, kind)[wanted])
+    rows = Rows(ids, kind)
+    count = len(given[0] if isinstance(given, tuple) else given)
+    if len(rows) != count:
+        raise ValueError(f"{count} {kind} embeddings but {len(rows)} {kind} ids")
+    return take(as_gaussian(given, kind, rows.ids), rows[wanted])
 
 
 def _read(annotations: Annotations | str | Path | None) -> Annotations:
