@@ -17,6 +17,7 @@ from prolip.data.sources.source import Source
 from prolip.data.text import clean
 
 PERCENTILES = (0, 1, 50, 99, 100)
+WINDOW = 4096  # Records that wait for a thread at a time.
 
 
 class Measured(NamedTuple):
@@ -70,12 +71,13 @@ def collect(
             return str(reason)
 
     with ThreadPoolExecutor(max(1, config.num_threads)) as pool:
-        for found in pool.map(look, numbers):
-            if isinstance(found, str):
-                bad[found] += 1
-            else:
-                good.append(found)
-            advance(1)
+        for start in range(0, len(numbers), WINDOW):
+            for found in pool.map(look, numbers[start : start + WINDOW]):
+                if isinstance(found, str):
+                    bad[found] += 1
+                else:
+                    good.append(found)
+                advance(1)
     texts = [text for record in good for text in record.texts]
     images = Counter(record.image for record in good)
     return Statistics(
