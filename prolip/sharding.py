@@ -35,8 +35,18 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
 
 
 def spec(*dims: str) -> PartitionSpec:
-    """How an array with these dimensions is laid out over the mesh."""
-    return PartitionSpec(*(RULES[dim] for dim in dims))
+    """How an array with these dimensions is laid out over the mesh.
+
+    Inside `by_data_shard` that is over the axes within a shard.
+    """
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    return PartitionSpec(*(_without(RULES[dim], manual) for dim in dims))
+
+
+def _without(axes: str | tuple[str, ...] | None, manual: Sequence[str]) -> Any:
+    if axes is None or isinstance(axes, str):
+        return None if axes in manual else axes
+    return tuple(axis for axis in axes if axis not in manual)
 
 
 def init(*dims: str, inputs: int = 1, scale: float = 1.0):
@@ -127,10 +137,50 @@ def some_mesh() -> contextlib.AbstractContextManager[Any]:
     return jax.sharding.use_abstract_mesh(single)
 
 
-def batch_shards(mesh: Mesh | None = None) -> int:
+def batch_shards(mesh: Mesh | AbstractMesh | None = None) -> int:
     """Number of parts that a batch is split into; by the mesh that is set if none is given."""
-    sizes = (mesh or jax.sharding.get_abstract_mesh()).shape
-    return sizes["data"] * sizes["fsdp"]
+    found = mesh or jax.sharding.get_abstract_mesh()
+    manual = found.manual_axes if mesh is None else ()
+    return math.prod(found.shape[axis] for axis in ("data", "fsdp") if axis not in manual)
+
+
+def by_data_shard(f: Any, in_specs: Any, out_specs: Any) -> Any:
+    """`f` on the rows of each device by itself, where all devices of the mesh lie along `data`.
+
+    The gradient of what they have in common is then added up within a device first and exchanged
+    once, in its own dtype, however often `f` uses it. Elsewhere `f` as it is: JAX 0.10 can't look
+    rows up where some axes are by hand and others are not.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.manual_axes or not 1 < mesh.size == mesh.shape["data"]:
+        return f
+
+    def wrapped(*arguments: Any) -> Any:
+        # Sizes of one are still names in the layouts of parameters.
+        laid_out = jax.tree.map(
+            lambda layout, tree: jax.tree.map(lambda x: jax.sharding.reshard(x, layout), tree),
+            in_specs,
+            arguments,
+            is_leaf=lambda x: isinstance(x, PartitionSpec),
+        )
+        by_device = jax.shard_map(f, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+        return by_device(*laid_out)
+
+    return wrapped
+
+
+def like(tree: Any, other: Any) -> Any:
+    """The arrays of `other`, laid out as those of `tree`."""
+    if no_mesh():
+        return other
+    return jax.tree.map(lambda x, y: jax.sharding.reshard(y, jax.typeof(x).sharding), tree, other)
+
+
+def sum_over_data(tree: Any) -> Any:
+    """Inside `by_data_shard`, the sum of the devices' arrays; elsewhere the arrays."""
+    if "data" not in jax.sharding.get_abstract_mesh().manual_axes:
+        return tree
+    return jax.lax.psum(tree, "data")
 
 
 def process_rows(mesh: Mesh, global_batch: int) -> tuple[int, int]:

@@ -182,7 +182,10 @@ def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Ex
     gathers = passes * (1 if config.model.remat == "none" else 2) + passes
     add("weights of the layers", "all-gather", "fsdp", gathers * size * count // tensor, fsdp)
     add("gradients", "reduce-scatter", "fsdp", passes * size * count // tensor, fsdp)
-    add("gradients", "all-reduce", "data", passes * size * own, data)
+    if fsdp * tensor == 1:  # Added up on the device first: `sharding.by_data_shard`.
+        add("gradients", "all-reduce", "data", 4 * own, data)
+    else:
+        add("gradients", "all-reduce", "data", passes * size * own, data)
     tokens = sum(
         (length + 2) * tower.width * tower.depth
         for length, tower in (

@@ -6,6 +6,7 @@ gradient of each embedding, and each part is embedded again to carry it to the p
 it costs one more forward pass. Source: arXiv 2101.06983; open_clip's `--accum-freq` does the same.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +19,10 @@ from prolip import sharding
 class Pass(NamedTuple):
     """One way through the towers."""
 
-    encode: Callable[[Any, Any], Any]  # (params, inputs) -> embeddings, row by row.
+    encode: Callable[[Any, Any, Any], Any]  # (params, inputs, shared) -> embeddings, row by row.
     inputs: Any  # Tree of arrays [rows, ...].
     num_parts: int
+    shared: Any = None  # Tree of arrays that all rows have in common.
 
 
 def value_and_grad(
@@ -28,31 +30,60 @@ def value_and_grad(
     params: Any,
     passes: Sequence[Pass],
 ) -> tuple[tuple[jax.Array, Any], Any]:
-    """Value, auxiliary output and parameter gradient of `loss(params, embeddings of each pass)`."""
+    """Value, auxiliary output and parameter gradient of `loss(params, embeddings of each pass)`.
+
+    The gradient of the towers, of all passes and parts, is exchanged once over `data`.
+    """
+    arrays = [(p.inputs, p.shared) for p in passes]
+    rows, common = sharding.spec("batch"), sharding.spec()
+    layouts = [(rows, common)] * len(passes)
+    towers = sharding.by_data_shard(functools.partial(_embed, passes), (common, layouts), rows)
     if all(p.num_parts == 1 for p in passes):
 
         def whole(params: Any) -> tuple[jax.Array, Any]:
-            return loss(params, [p.encode(params, p.inputs) for p in passes])
+            return loss(params, towers(params, arrays))
 
         return jax.value_and_grad(whole, has_aux=True)(params)
 
-    parts = [_split(p.inputs, p.num_parts) for p in passes]
-    embeddings = [
-        jax.tree.map(sharding.merge_rows, jax.lax.map(lambda x, p=p: p.encode(params, x), inputs))
-        for p, inputs in zip(passes, parts, strict=True)
-    ]
     value, (grads, cotangents) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
-        params, embeddings
+        params, towers(params, arrays)
     )
-    for p, inputs, cotangent in zip(passes, parts, cotangents, strict=True):
+    pull = sharding.by_data_shard(functools.partial(_pull, passes), (common, layouts, rows), common)
+    towers_grads = sharding.like(params, pull(params, arrays, cotangents))
+    return value, jax.tree.map(jnp.add, grads, towers_grads)
 
-        def add(grads: Any, part: Any, p: Pass = p) -> tuple[Any, None]:
+
+def _embed(passes: Sequence[Pass], params: Any, arrays: Sequence[tuple[Any, Any]]) -> list[Any]:
+    """Embeddings of each pass; in parts, nothing is kept but them."""
+    found = []
+    for p, (inputs, shared) in zip(passes, arrays, strict=True):
+        if p.num_parts == 1:
+            found.append(p.encode(params, inputs, shared))
+            continue
+
+        def encode(part: Any, p: Pass = p, shared: Any = shared) -> Any:
+            return p.encode(params, part, shared)
+
+        parts = jax.lax.map(encode, _split(inputs, p.num_parts))
+        found.append(jax.tree.map(sharding.merge_rows, parts))
+    return found
+
+
+def _pull(
+    passes: Sequence[Pass], params: Any, arrays: Sequence[tuple[Any, Any]], cotangents: list[Any]
+) -> Any:
+    """Gradient of the parameters from that of the embeddings, part by part."""
+    grads = jax.tree.map(jnp.zeros_like, params)
+    for p, (inputs, shared), cotangent in zip(passes, arrays, cotangents, strict=True):
+
+        def add(grads: Any, part: Any, p: Pass = p, shared: Any = shared) -> tuple[Any, None]:
             inputs, cotangent = part
-            _, pull = jax.vjp(lambda params: p.encode(params, inputs), params)
+            _, pull = jax.vjp(lambda params: p.encode(params, inputs, shared), params)
             return jax.tree.map(jnp.add, grads, pull(cotangent)[0]), None
 
-        grads, _ = jax.lax.scan(add, grads, (inputs, _split(cotangent, p.num_parts)))
-    return value, grads
+        parts = (_split(inputs, p.num_parts), _split(cotangent, p.num_parts))
+        grads, _ = jax.lax.scan(add, grads, parts)
+    return sharding.sum_over_data(grads)
 
 
 def _split(tree: Any, num_parts: int) -> Any:

@@ -24,6 +24,7 @@ from prolip.train.mixup import mixup
 from prolip.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
+Mesh = jax.sharding.Mesh | jax.sharding.AbstractMesh
 
 
 class TextIds(NamedTuple):
@@ -95,7 +96,7 @@ def loss_and_grads(
         keep = kept_patches(keep_key, config)
         # No part of the masked pass is larger than a part of the whole one.
         num_parts = max(1, config.accumulation_steps // goal.mask_every)
-        passes.append(accumulate.Pass(_encode(model, keep), (rows[0], texts), num_parts))
+        passes.append(accumulate.Pass(_encode(model), (rows[0], texts), num_parts, keep))
 
     def loss(params: Any, embeddings: Sequence[tuple[Gaussian, Gaussian]]):
         originals = masks = None
@@ -117,10 +118,11 @@ def loss_and_grads(
     return accumulate.value_and_grad(loss, params, passes)
 
 
-def check(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+def check(config: TrainConfig, mesh: Mesh) -> None:
     """Raises ConfigError where the loss needs what the model lacks, or something doesn't divide."""
     _check_mesh(config, mesh)
-    check_kernel(config.model, mesh.devices.flat[0].platform)
+    if isinstance(mesh, jax.sharding.Mesh):  # An abstract one has no devices to run it on.
+        check_kernel(config.model, mesh.devices.flat[0].platform)
     goal, shards, batch = config.objective, sharding.batch_shards(mesh), config.global_batch
     for name in ("bottleneck", "inclusion_image_text", "inclusion_masked", "inclusion_text_text"):
         if config.model.heads == "deterministic" and getattr(goal, name):
@@ -146,7 +148,7 @@ def check(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
         )
 
 
-def _check_mesh(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+def _check_mesh(config: TrainConfig, mesh: Mesh) -> None:
     for name, tower in (("image", config.model.image), ("text", config.model.text)):
         for axis, field in (("tensor", "num_heads"), ("tensor", "mlp_dim"), ("fsdp", "width")):
             if getattr(tower, field) % mesh.shape[axis]:
@@ -186,8 +188,10 @@ def digest(batch: Batch) -> jax.Array:
     return (mixed ^ (mixed >> 15)).sum(dtype=jnp.uint32)
 
 
-def _encode(model: TwoTower, keep: jax.Array | None = None):
-    def encode(params: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Gaussian, Gaussian]:
+def _encode(model: TwoTower):
+    def encode(
+        params: Any, inputs: tuple[jax.Array, jax.Array], keep: jax.Array | None
+    ) -> tuple[Gaussian, Gaussian]:
         images, tokens = inputs
         return model.image(params, images, keep), model.text(params, tokens)
 

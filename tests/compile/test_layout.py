@@ -36,8 +36,18 @@ def test_parameters_and_moments_take_what_their_shards_take(sizes_):
 
 
 @pytest.mark.slow
-def test_gradients_are_exchanged_as_the_compiled_step_does():
-    config = config_of(objective=ObjectiveConfig(inclusion_masked=0.0))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": ObjectiveConfig(inclusion_masked=0.0)},
+        # Once, in float32, whatever uses the parameters: masked views, parts of the batch.
+        {"accumulation_steps": 4},
+        {"model": dataclasses.replace(sizes.TINY, dtype="bfloat16", remat="full", block_rows=8)},
+    ],
+    ids=["plain", "masked and accumulated", "masked and in blocks"],
+)
+def test_gradients_are_exchanged_as_the_compiled_step_does(changes):
+    config = config_of(**changes)
     found = {e.what: e for e in layout(config).exchanges}
     compiled = program.compile_step(config, sharding.make_mesh(config.mesh))
     exchanges = hlo.collectives(hlo.parse(compiled.executable.as_text()))
