@@ -3,7 +3,8 @@
 Source: arXiv 2503.08048, with the values of its released script; positions 21 to 64 of the texts
 are stretched to 256.
 Command: prolip train --config long_prolip --workdir runs/long --config.data.name=YOURS
-Data: a TFDS data set with an image and long captions, in ArrayRecord.
+Data: images with long captions, in TFDS as the keys below say, or as docs/data.md tells. With
+--config.data.caption_sampling=range parts of the captions are drawn as well.
 Expect: no run of it is recorded here.
 """
 
