@@ -6,10 +6,10 @@ Source: arXiv 2410.18857 with the values of its released code (naver-ai/prolip),
 each added the inclusion and bottleneck terms; twins: arXiv 2303.15343 and 2103.00020.
 Command: prolip train --config vit_b16_datacomp:12b --workdir runs/b16
   --config.data.data_dir=WHERE --config.data.tokenizer.path=SENTENCEPIECE.model
-Data: webdataset tars of the pool's filtered list (arXiv 2304.14108) as img2dataset writes them, read
-in place: WHERE/train/*.tar, and a few of them moved to WHERE/held_out to evaluate. `prolip data
-index` makes their indices beforehand. A SentencePiece vocabulary of at most 32,100 pieces that pads
-with 1.
+Data: webdataset tars of the pool's filtered list (arXiv 2304.14108) as img2dataset writes them,
+read in place: WHERE/train/*.tar, and a few of them moved to WHERE/held_out to evaluate. `prolip
+data index` makes their indices beforehand. A SentencePiece vocabulary of at most 32,100 pieces that
+pads with 1.
 Expect: 12.8 billion samples of the published run give 74.6 % zero-shot on ImageNet. No run of this
 file is recorded here.
 """

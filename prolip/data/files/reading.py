@@ -5,12 +5,14 @@ import hashlib
 import os
 import resource
 import stat
+import time
 import weakref
 from pathlib import Path
 
 from prolip.data.records import BadRecord
 
 OTHER_FILES = 512  # Of the process, which don't stand in the way.
+PAUSES = (0.1, 0.4, 1.6)  # Seconds before a read that failed is tried again.
 MAX_BYTES = 1 << 29  # Of one item: no image of `MAX_PIXELS` needs more.
 
 
@@ -91,13 +93,23 @@ def _read_at(descriptor: int, offset: int, size: int) -> bytes:
     if size > MAX_BYTES:
         raise BadRecord(f"more than {MAX_BYTES >> 20} MiB")
     pieces, missing = [], size
+    while missing:
+        piece = _pread(descriptor, missing, offset + size - missing)
+        if not piece:
+            raise BadRecord("file ends too early")
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)
+
+
+def _pread(descriptor: int, size: int, offset: int) -> bytes:
+    # A share or a mounted bucket that fails for a moment must not change which records are read.
+    for pause in PAUSES:
+        try:
+            return os.pread(descriptor, size, offset)
+        except OSError:
+            time.sleep(pause)
     try:
-        while missing:
-            piece = os.pread(descriptor, missing, offset + size - missing)
-            if not piece:
-                raise BadRecord("file ends too early")
-            pieces.append(piece)
-            missing -= len(piece)
+        return os.pread(descriptor, size, offset)
     except OSError as error:
         raise BadRecord("file can't be read") from error
-    return b"".join(pieces)
