@@ -36,6 +36,7 @@ LEVELS = {
     "prolip.model": 2,
     "prolip.compile": 3,
     "prolip.convert": 3,
+    "prolip.curation": 3,
     "prolip.demo": 3,
     "prolip.train": 2,
     "prolip.evals.loop": 3,
@@ -53,6 +54,7 @@ FORBIDDEN = {
     "prolip.evals": ("prolip.train", "prolip.report"),
     "prolip.report": ("prolip.train",),
     "prolip.retrieval": ("prolip.train", "prolip.report"),
+    "prolip.curation": ("prolip.train", "prolip.report"),
     "prolip.interop": ("prolip.train", "prolip.evals"),
     "prolip.checkpoint": tuple(f"prolip.{name}" for name in KNOWS_NO_MODEL),
 }

@@ -9,6 +9,8 @@ VERBS = {
     "import": "write tars, tables or a folder as a TFDS data set in ArrayRecord files",
     "stats": "count sizes, captions and duplicates, and draw a contact sheet",
     "validate": "read everything and name every bad record",
+    "audit": "estimate how many matches an embedded data set does not know, from a labelled sample",
+    "filter": "keep pairs of an embedded data set by uncertainty, inclusion or similarity",
 }
 
 

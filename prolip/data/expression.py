@@ -86,8 +86,16 @@ class Expression:
         Raises:
           Lacking: a value is missing or of the wrong kind.
         """
+        return bool(self.value(values))
+
+    def value(self, values: Values) -> Any:
+        """What it comes to: of "0.7 * similarity - uncertainty", a number.
+
+        Raises:
+          Lacking: a value is missing or of the wrong kind.
+        """
         try:
-            return bool(self._term(values))
+            return self._term(values)
         except (TypeError, ZeroDivisionError, OverflowError, ValueError) as error:
             raise Lacking(str(error)) from error
 

@@ -15,7 +15,7 @@ def pearson(x: Any, y: Any) -> float:
 
 def spearman(x: Any, y: Any) -> float:
     """Rank correlation of two vectors, ties by their mean rank; NaN where either is constant."""
-    return pearson(_mean_ranks(np.asarray(x)), _mean_ranks(np.asarray(y)))
+    return pearson(mean_ranks(np.asarray(x)), mean_ranks(np.asarray(y)))
 
 
 class Bins(NamedTuple):
@@ -48,7 +48,8 @@ def uncertainty_bins(values: Any, uncertainty: Any, bins: int = 10) -> Bins:
     )
 
 
-def _mean_ranks(x: np.ndarray) -> np.ndarray:
+def mean_ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks [items] of a vector, from 1 for the least; equal values have the mean of theirs."""
     _, index, count = np.unique(x, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
     return (last - (count - 1) / 2)[index]

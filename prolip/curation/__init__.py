@@ -1,0 +1,1 @@
+"""An embedded data set: how many of its pairs are missing, and which of them to keep."""

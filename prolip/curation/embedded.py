@@ -1,0 +1,144 @@
+"""Collections of `prolip embed` in memory, and which text belongs to which image."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prolip.data.files.frames import FRAMES
+from prolip.data.records import DataError
+from prolip.data.text import clean
+from prolip.gaussian import Gaussian
+from prolip.retrieval.embeddings import Manifest, read_manifest, read_rows
+
+TFDS = "tfds:"
+
+
+class Embedded(NamedTuple):
+    """A whole collection."""
+
+    directory: Path
+    manifest: Manifest
+    ids: tuple[str, ...]
+    texts: tuple[str | None, ...]
+    uris: tuple[str | None, ...]
+    mean: np.ndarray  # Float32[rows, dim], of unit length.
+    uncertainty: np.ndarray  # Float32[rows], trace of the covariance.
+    log_var: np.ndarray | None  # Float32[rows, dim]; None where it is not there or not wanted.
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def records(self) -> list[str]:
+        """For each row the id of its record: one of several texts in TFDS is `record/number`."""
+        if self.manifest.kind == "text" and self.manifest.source.startswith(TFDS):
+            return [id_.partition("/")[0] for id_ in self.ids]
+        return list(self.ids)
+
+
+def read(directory: str | Path, *, log_var: bool = False) -> Embedded:
+    """Reads a collection whole.
+
+    Args:
+      directory: of `prolip embed`.
+      log_var: also keep the variance of each dimension, where the collection has it.
+
+    Raises:
+      DataError: it is unfinished, damaged or empty.
+    """
+    directory = Path(directory)
+    manifest = read_manifest(directory)
+    parts: list[Any] = []
+    for rows in read_rows(directory, manifest, columns=["uri", "text"]):
+        kept = rows.gaussian.log_var if log_var else None
+        parts.append((rows.ids, rows.texts, rows.uris, rows.gaussian.mean, rows.uncertainty, kept))
+    if not parts:
+        raise DataError(f"{directory} is an empty collection")
+    ids, texts, uris, mean, uncertainty, log_vars = zip(*parts, strict=True)
+    return Embedded(
+        directory,
+        manifest,
+        sum(ids, ()),
+        sum(texts, ()),
+        sum(uris, ()),
+        np.concatenate(mean),
+        np.concatenate(uncertainty),
+        None if log_vars[0] is None else np.concatenate(log_vars),
+    )
+
+
+def gaussian(side: Embedded, rows: np.ndarray | slice = slice(None)) -> Gaussian:
+    """Some rows as NumPy Gaussians.
+
+    Raises:
+      DataError: the collection has no variance of each dimension, or is one of points.
+    """
+    if side.log_var is None or not np.isfinite(side.log_var).all():
+        raise DataError(
+            f"{side.directory} has no variance of each dimension: embed with `--variance log_var` "
+            "and a model that has variances"
+        )
+    mean: Any = side.mean[rows]
+    log_var: Any = side.log_var[rows]
+    return Gaussian(mean, log_var)
+
+
+def same_model(images: Embedded, texts: Embedded) -> None:
+    """Raises DataError unless both are of one model."""
+    if images.manifest.model.weights != texts.manifest.model.weights:
+        raise DataError(
+            f"{images.directory} and {texts.directory} are of different models "
+            f"({images.manifest.checkpoint}, {texts.manifest.checkpoint})"
+        )
+
+
+def image_of_text(images: Embedded, texts: Embedded) -> np.ndarray:
+    """Int64[texts]: row of the image of the same record; -1 where no image has its id.
+
+    Raises:
+      DataError: no text has one.
+    """
+    row = {record: number for number, record in enumerate(images.records)}
+    found = np.array([row.get(record, -1) for record in texts.records], np.int64)
+    if not (found >= 0).any():
+        raise DataError(
+            f"no text of {texts.directory} has the id of an image of {images.directory}: the first "
+            f"ids are {texts.ids[0]!r} and {images.ids[0]!r}. Embed both from the same records; a "
+            "table of texts names its images with --id-column"
+        )
+    return found
+
+
+def training_keys(side: Embedded) -> list[str]:
+    """For each row the key that the record has as training data, see `data.keep_keys`.
+
+    Of a table it is the name of the file and the row from 0, of everything else the record's id.
+
+    Raises:
+      DataError: the collection does not tell the rows of its table.
+    """
+    name = os.path.basename(side.manifest.source)
+    if os.path.splitext(name)[1].lower() not in FRAMES:
+        return side.records
+    numbers = [_row(id_, uri, name) for id_, uri in zip(side.ids, side.uris, strict=True)]
+    if None in numbers:
+        raise DataError(
+            f"{side.directory} does not tell which row {side.ids[numbers.index(None)]!r} is: embed "
+            f"{name} without --id-column"
+        )
+    return [f"{name}::{number}" for number in numbers]
+
+
+def canonical(texts: Sequence[str | None]) -> list[str]:
+    """Texts as they are compared: without case, punctuation and repeated blanks."""
+    return [clean(text or "", "canonicalize") for text in texts]
+
+
+def _row(id_: str, uri: str | None, name: str) -> str | None:
+    before, colons, row = (uri or "").rpartition("::")
+    if colons and row.isdecimal() and os.path.basename(before) == name:
+        return row
+    return id_ if id_.isdecimal() else None

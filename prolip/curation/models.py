@@ -1,0 +1,117 @@
+"""The same images and texts as several models embed them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prolip.config import ConfigError
+from prolip.curation.embedded import Embedded, read
+from prolip.data.records import DataError
+from prolip.gaussian import Gaussian
+from prolip.retrieval.rankings import Ranking
+from prolip.retrieval.search import exact_search
+from prolip.retrieval.vectors import ArrayColumn, Vectors
+
+LEAST_SHARED = 0.5  # Of the items; below, the collections are not of the same data.
+
+
+class Embedder(NamedTuple):
+    """One model's collections."""
+
+    images: Embedded
+    texts: Embedded
+
+    @property
+    def name(self) -> str:
+        """Where the model came from."""
+        return self.texts.manifest.checkpoint or self.texts.manifest.model.weights[:12]
+
+
+def read_pairs(directories: Sequence[str]) -> list[Embedder]:
+    """Collections of images and of texts, joined by their model, in the order of the first.
+
+    Raises:
+      ConfigError: a model has not one collection of images and one of texts.
+      DataError: a collection can't be read.
+    """
+    by_model: dict[str, dict[str, Embedded]] = {}
+    for directory in directories:
+        side = read(directory)
+        sides = by_model.setdefault(side.manifest.model.weights, {})
+        if side.manifest.kind in sides:
+            raise ConfigError(
+                f"{sides[side.manifest.kind].directory} and {directory} are both "
+                f"{side.manifest.kind}s of one model; name one of images and one of texts"
+            )
+        sides[side.manifest.kind] = side
+    for sides in by_model.values():
+        if len(sides) < 2:
+            kind, only = next(iter(sides.items()))
+            other = "image" if kind == "text" else "text"
+            raise ConfigError(f"{only.directory} has {kind}s; name the {other}s of its model too")
+    return [Embedder(sides["image"], sides["text"]) for sides in by_model.values()]
+
+
+def rankings(
+    models: Sequence[Embedder], queries: np.ndarray, k: int
+) -> tuple[list[np.ndarray], list[str]]:
+    """The first k images of each text by each model; rows are those of the first model.
+
+    Args:
+      models: the first one numbers images and texts.
+      queries: Int[queries], rows of texts.
+      k: images of a text.
+
+    Returns:
+      For each model Int64[queries, k], -1 after the last; and sentences on what others lack.
+
+    Raises:
+      DataError: a model's collections are of other data.
+    """
+    first, notes, found = models[0], [], []
+    for model in models:
+        images, image_note = _rows(first.images, model.images)
+        texts, text_note = _rows(first.texts, model.texts)
+        notes += [note for note in (image_note, text_note) if note]
+        best = _search(model, texts[queries], k)
+        back = np.full(len(model.images) + 1, -1, np.int64)
+        there = images >= 0
+        back[images[there]] = np.flatnonzero(there)
+        found.append(back[best])
+    return found, notes
+
+
+def _search(model: Embedder, rows: np.ndarray, k: int) -> np.ndarray:
+    """Int64[rows, k]: rows of images; the number of images where there is none."""
+    images, texts = model.images, model.texts
+    vectors = Vectors(ArrayColumn(images.mean), ArrayColumn(images.uncertainty), None)
+    result = np.full((len(rows), k), len(images), np.int64)
+    there = rows >= 0
+    mean: Any = texts.mean[rows[there]]
+    asked = Gaussian(mean, np.full_like(mean, -np.inf))
+    best = exact_search(vectors, asked, k, Ranking("csd")).row
+    result[there, : best.shape[1]] = np.where(best >= 0, best, len(images))
+    return result
+
+
+def _rows(first: Embedded, other: Embedded) -> tuple[np.ndarray, str]:
+    """Int64[rows of the first]: rows of the same ids in the other; -1 where there is none."""
+    if first.ids == other.ids:
+        return np.arange(len(first)), ""
+    row = {id_: number for number, id_ in enumerate(other.ids)}
+    found = np.array([row.get(id_, -1) for id_ in first.ids], np.int64)
+    shared = int((found >= 0).sum())
+    if shared < LEAST_SHARED * max(len(first), len(other)):
+        raise DataError(
+            f"{other.directory} and {first.directory} are of different data: {shared:,} of "
+            f"{len(first):,} and {len(other):,} ids are the same"
+        )
+    if first.manifest.kind == "text":
+        differ = [i for i in np.flatnonzero(found >= 0) if first.texts[i] != other.texts[found[i]]]
+        if differ:
+            raise DataError(
+                f"{other.directory} has another text than {first.directory} under the id "
+                f"{first.ids[differ[0]]!r}"
+            )
+    return found, f"{other.directory} has {shared:,} of the {len(first):,} ids"
