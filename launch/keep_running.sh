@@ -22,6 +22,8 @@ trap 'pass_on INT' INT
 for ((i = 0; i <= restarts; i++)); do
   "$@" &
   child=$!
+  # One that came before there was somebody to tell.
+  [ -n "$told" ] && kill -s "$told" "$child" 2>/dev/null
   wait "$child"
   code=$?
   while kill -0 "$child" 2>/dev/null; do # A signal ended the wait, not the command.
