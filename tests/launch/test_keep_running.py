@@ -56,6 +56,8 @@ def test_signals_reach_the_command_which_saves_and_is_not_started_again(sent, co
         [str(SCRIPT), sys.executable, "-c", command],
         env={"PAUSE": "0", "PATH": "/usr/bin:/bin"},
         start_new_session=True,
+        # A shell can't trap what was ignored when it began, as Ctrl-C is in jobs in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not starts.exists() or not starts.read_text():
         time.sleep(0.02)
