@@ -26,8 +26,17 @@ RUNS = {
     "train_step": (f"--batch 64 --steps 1 --product 64 {SMALL}", 1),
     "startup": (f"--repeats 1 --starts first {SMALL} {QUICK}", 1),
 }
-# The others run for minutes whatever the options, or are what these import.
-OTHERS = {"eccv", "emoji", "emoji_neighbours", "pictures", "timing", "torch_peer"}
+# The others run for minutes whatever the options, are what these import, or are run elsewhere
+# (`planted_captions` in tests/curation/test_audit.py).
+OTHERS = {
+    "eccv",
+    "emoji",
+    "emoji_neighbours",
+    "pictures",
+    "planted_captions",
+    "timing",
+    "torch_peer",
+}
 
 
 def main_of(name, monkeypatch):

@@ -61,14 +61,14 @@ def stratified_wilson(match: np.ndarray, labelled: Labelled, confidence: float) 
     """
     count = np.bincount(labelled.stratum, minlength=len(labelled.sizes))
     there = count > 0
-    part = labelled.sizes[there] / labelled.sizes[there].sum()
-    own = np.bincount(labelled.stratum, match.astype(np.float64), len(count))[there] / count[there]
-    share = float(part @ own)
-    variance = float((part**2 * own * (1 - own) / count[there]).sum())
-    if variance:
-        number = share * (1 - share) / variance
-    else:  # Each stratum is all of one kind, which is known as well as its size allows.
-        number = 1 / float((part**2 / count[there]).sum())
+    part, count = labelled.sizes[there] / labelled.sizes[there].sum(), count[there]
+    found = np.bincount(labelled.stratum, match.astype(np.float64), len(there))[there]
+    share = float(part @ (found / count))
+    # A stratum where no match was met has some variance all the same: half a match more of each
+    # kind stands for it. Of one stratum this cancels.
+    own = (found + 0.5) / (count + 1)
+    middle = float(part @ own)
+    number = middle * (1 - middle) / float((part**2 * own * (1 - own) / count).sum())
     return wilson(min(share, 1.0) * number, number, confidence)
 
 
@@ -121,7 +121,8 @@ def bootstrap_interval(
     (2015) 371, "expanded percentile"). Few and skewed numbers are still held less often than said.
 
     Where all labels are the same, no resampling says anything. Then it is the exact interval of as
-    many independent pairs as would have the same variance, (sum of sizes)^2 / sum of size^2 / n.
+    many independent pairs as would have the same variance, (sum of sizes)^2 / (sum of size^2 / n),
+    but at most of one pair for each query.
 
     Args:
       marks: Bool[labelled].
@@ -132,7 +133,8 @@ def bootstrap_interval(
     """
     total = float(labelled.sizes.sum())
     if marks.all() or not marks.any():
-        number = max(1, int(total**2 / (labelled.weight**2).sum())) if len(marks) else 1
+        queries = len(np.unique(labelled.cluster))
+        number = min(queries, int(total**2 / (labelled.weight**2).sum())) if queries else 1
         same = clopper_pearson(number if marks.all() else 0, number, confidence)
         return Interval(*(end * total for end in same))
     tail = _expanded_tail(confidence, len(np.unique(labelled.cluster)))

@@ -8,7 +8,7 @@ import numpy as np
 from prolip.blocks import in_blocks
 from prolip.config import ConfigError
 from prolip.curation.embedded import Embedded, gaussian
-from prolip.gaussian import inclusion, inclusion_paired
+from prolip.gaussian import inclusion_paired, log_overlap
 
 REFERENCES = 256  # Images that a text's specificity is measured by.
 ROWS = 8192  # Pairs at a time.
@@ -61,10 +61,12 @@ def own_inclusion(pairs: Pairs) -> np.ndarray:
 
 
 def specificity(pairs: Pairs) -> np.ndarray:
-    """Float32[pairs]: mean inclusion test of the text in images that are drawn from all.
+    """Float32[pairs]: how far images that are drawn from all are from lying inside the text.
 
-    A caption of anything includes most of them, so its test in them is low. The idea is that of
-    HYPE (arXiv 2404.17507), with Gaussians in the place of cones.
+    It is minus the mean over them of `prolip.gaussian.log_overlap(image, text)`, one side of the
+    inclusion test, which a caption of anything has high. The two sides together say which is the
+    wider, in units that grow as variances shrink, so that their mean says little. The idea is that
+    of HYPE (arXiv 2404.17507), with Gaussians in the place of cones.
     """
     assert pairs.images is not None and pairs.texts is not None
     rng = np.random.default_rng(pairs.seed)
@@ -73,8 +75,8 @@ def specificity(pairs: Pairs) -> np.ndarray:
     rows = np.unique(pairs.text)
     mean = np.empty(len(pairs.texts), np.float32)
     for some in _slices(len(rows)):
-        tests = in_blocks(inclusion, gaussian(pairs.texts, rows[some]), references)
-        mean[rows[some]] = tests.mean(1)
+        overlap = in_blocks(log_overlap, references, gaussian(pairs.texts, rows[some]))
+        mean[rows[some]] = -overlap.mean(0)
     return mean[pairs.text]
 
 
