@@ -200,9 +200,11 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """What `prolip eval` measures on the evaluation split."""
+    """What `prolip eval` measures on the evaluation split, and on ready sets beside it."""
 
     evaluators: tuple[str, ...] = ("retrieval", "zero_shot", "uncertainty")
+    # "imagenet=/data/imagenet/val", "coco=/data/coco": `prolip eval --list` names them.
+    sets: tuple[str, ...] = ()
     batch: int = 256
     block: int = 1024  # Queries scored at a time.
     label_features: tuple[str, ...] = ("group", "subgroup")

@@ -1,6 +1,7 @@
 """`prolip eval`."""
 
 import argparse
+from typing import Any
 
 from prolip.cli import processes
 
@@ -10,20 +11,48 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--workdir", help="of the run")
     what.add_argument(
-        "--list", action="store_true", help="print what can be evaluated, and what it needs"
+        "--model",
+        metavar="SRC",
+        help="measure one model with --set: a directory in the Hub's layout, a Hub id or a workdir",
+    )
+    what.add_argument(
+        "--list",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="print what can be evaluated, and what it needs; of a set, how to get its files",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="sets",
+        metavar="NAME=WHERE",
+        help="a ready evaluation set besides, 'imagenet=/data/imagenet/val'; may be repeated",
     )
     parser.add_argument("--step", type=int, help="this checkpoint only; default: all not done yet")
     parser.add_argument(
         "--watch", action="store_true", help="go on until the trainer says that it is done"
     )
     parser.add_argument("--poll-seconds", type=float, default=5.0, metavar="S")
+    parser.add_argument("--batch", type=int, default=256, metavar="N", help="images, with --model")
+    parser.add_argument(
+        "--json", default="eval.json", metavar="FILE", help="of --model; default: eval.json"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=8, metavar="N", help="that decode, with --model; default: 8"
+    )
     processes.arguments(parser, watchdog_seconds=3600.0)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates; 1 if something failed, 75 after SIGTERM."""
-    if args.list:
-        return _list()
+    if args.list is not None:
+        from prolip.cli import eval_list
+
+        return eval_list.show(args.list)
+    if args.model:
+        return _model(args)
     from pathlib import Path
 
     from prolip.evals.run import evaluate_workdir
@@ -37,29 +66,65 @@ def run(args: argparse.Namespace) -> int:
             watch=args.watch,
             poll_seconds=args.poll_seconds,
             signs=watchdog,
+            sets=args.sets,
         ).exit_code
 
 
-def _list() -> int:
+def _model(args: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from prolip.config import ConfigError, EvalConfig
+    from prolip.evals.sets.one_model import evaluate_model
+
+    if args.watch:
+        raise ConfigError("--watch is for a --workdir; a model does not change")
+    if args.batch < 1 or args.threads < 1:
+        raise ConfigError("--batch and --threads are at least 1")
+    target = Path(args.json).expanduser()
+    if not target.parent.is_dir():
+        raise ConfigError(f"--json: {target.parent} is no folder")
+    with processes.watched(args, target.parent / "dumps") as watchdog:
+        found = evaluate_model(
+            args.model,
+            args.sets,
+            EvalConfig(batch=args.batch),
+            step=args.step,
+            threads=args.threads,
+            alive=watchdog.alive,
+            say=print,
+        )
+    if found:
+        target.write_text(json.dumps(found, indent=2) + "\n")
+        _table(found)
+        print(f"written to {target}")
+    return 0
+
+
+SHOWN = (
+    *("top1", "top5", "class_top1"),
+    *("text_to_image/recall@1", "text_to_image/recall@5", "text_to_image/recall@10"),
+    *("image_to_text/recall@1", "image_to_text/recall@5", "image_to_text/recall@10", "rsum"),
+    *("eccv/text_to_image/map_at_r", "eccv/image_to_text/map_at_r"),
+)
+
+
+def _table(found: dict[str, Any]) -> None:
+    """The usual numbers of each set; the file has all."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    from prolip.evals.registry import REGISTRY, manual_dir
-
     table = Table()
-    for name in ("name", "measures", "needs", "here"):
-        table.add_column(name, overflow="fold")
-    for entry in REGISTRY:
-        kind = "" if entry.run else "\n(from Python)"
-        cells = (entry.name + kind, entry.measures, entry.needs, "yes" if entry.here() else "no")
-        table.add_row(*map(escape, cells))
-    console = Console()
-    console.print(table)
-    console.print(
-        "A run's evaluators are those of its configuration: "
-        "--config.eval.evaluators=\"('retrieval', 'probe')\" of prolip train.\n"
-        f"The manual folder is {manual_dir()}.",
-        highlight=False,
-    )
-    return 0
+    for column in ("set", "metric", "with variances", "by means"):
+        table.add_column(column, justify="left" if column in ("set", "metric") else "right")
+    metrics = found["metrics"]
+    for name in found["sets"]:
+        for metric in SHOWN:
+            *way, last = metric.split("/")
+            path = "/".join([f"sets/{name}", *way])
+            values = [metrics.get(f"{path}/{variant}{last}") for variant in ("", "mean/")]
+            if values[0] is not None:
+                digits = ".1f" if last == "rsum" else ".4f"
+                cells = ["" if value is None else f"{value:{digits}}" for value in values]
+                table.add_row(name, metric, *cells)
+    Console().print(table)

@@ -11,6 +11,7 @@ from prolip.evals.context import Context, host_gaussian
 from prolip.evals.metrics import blocks
 from prolip.evals.together import gather_batches
 from prolip.gaussian import Gaussian
+from prolip.watchdog import Alive, unwatched
 
 
 class Encoder(Protocol):
@@ -33,7 +34,14 @@ class Caption(Protocol):
     def level(self) -> str: ...
 
 
-class Split(Protocol):
+class Images(Protocol):
+    """Images in order."""
+
+    def images(self, batch: int, part: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
+        """Batches of uint8 [at most batch, height, width, 3]; each nth from the ith by `part`."""
+
+
+class Split(Images, Protocol):
     """The records of an evaluation split, in order."""
 
     @property
@@ -47,9 +55,6 @@ class Split(Protocol):
     @property
     def labels(self) -> Mapping[str, Sequence[str]]:
         """For each label feature one class name an image; "" where there is none."""
-
-    def images(self, batch: int, part: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
-        """Batches of uint8 [at most batch, height, width, 3]; each nth from the ith by `part`."""
 
 
 def embed(
@@ -68,13 +73,10 @@ def embed(
     captions = [caption.text for caption in split.captions]
 
     def encode_text(texts: Sequence[str]) -> Gaussian:
-        rows = blocks(len(texts), config.batch)
-        batches = (encoder.text(tokenize(list(texts[block]))) for block in rows)
-        return _checked(_joined(batches), "text")
+        return embed_texts(texts, encoder, tokenize, config.batch)
 
-    images = _all_images(split, encoder, config.batch)
     return Context(
-        images=_checked(images, "image"),
+        images=embed_images(split, encoder, config.batch),
         texts=encode_text(captions),
         captions=captions,
         levels=[caption.level for caption in split.captions],
@@ -87,13 +89,46 @@ def embed(
     )
 
 
-def _all_images(split: Split, encoder: Encoder, batch: int) -> Gaussian:
+def embed_texts(
+    texts: Sequence[str],
+    encoder: Encoder,
+    tokenize: Callable[[list[str]], np.ndarray],
+    batch: int,
+) -> Gaussian:
+    """Texts as float32 [texts, dim], a batch at a time.
+
+    Raises:
+      ValueError: an embedding is not a number; the first such text is named by its number.
+    """
+    rows = blocks(len(texts), batch)
+    batches = (encoder.text(tokenize(list(texts[block]))) for block in rows)
+    return _checked(_joined(batches), "text")
+
+
+def embed_images(split: Images, encoder: Encoder, batch: int, alive: Alive = unwatched) -> Gaussian:
+    """Images as float32 [images, dim] on every process; of several, each embeds its batches.
+
+    Args:
+      split: what is embedded.
+      encoder: of one checkpoint.
+      batch: images of a batch.
+      alive: told before each batch, for a watchdog.
+
+    Raises:
+      ValueError: an embedding is not a number, or another process could not embed its part.
+    """
+
+    def encode(batches: Iterator[np.ndarray]) -> Iterator[Gaussian]:
+        for images in batches:
+            alive("a batch of images")
+            yield encoder.image(images)
+
     count = jax.process_count()
     if count == 1:
-        return _joined(encoder.image(images) for images in split.images(batch))
+        return _checked(_joined(encode(split.images(batch))), "image")
     # Whole batches, so that each is computed as in one process.
     mine = split.images(batch, (jax.process_index(), count))
-    return gather_batches(lambda: [encoder.image(images) for images in mine], batch)
+    return _checked(gather_batches(lambda: list(encode(mine)), batch), "image")
 
 
 def _joined(parts: Iterable[Gaussian]) -> Gaussian:

@@ -38,12 +38,12 @@ def evaluation_id(config: EvalConfig, data: DataConfig, contents: Mapping[str, A
     """Hash of what decides the results, and not of how they are computed.
 
     Args:
-      config: without the list of evaluators (each has its own entries) and the block sizes.
+      config: without the lists of evaluators and sets (each has its own entries) and block sizes.
       data: its split and features.
       contents: what else identifies the records, such as version and number of the data set.
     """
     options = dataclasses.asdict(config)
-    for name in ("evaluators", "batch", "block"):
+    for name in ("evaluators", "sets", "batch", "block"):
         del options[name]
     names = ("name", "eval_split", "image_feature", "caption_features")
     chosen = {name: getattr(data, name) for name in names}

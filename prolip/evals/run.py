@@ -1,7 +1,7 @@
 """Evaluates the checkpoints of a workdir with the evaluators of its configuration."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,8 @@ from prolip.evals.context import EvalResult
 from prolip.evals.evaluators import evaluation_id, step_evaluation
 from prolip.evals.loop import Evaluate, Outcome, evaluate_steps
 from prolip.evals.registry import evaluator
+from prolip.evals.sets.address import addresses
+from prolip.evals.sets.running import Sets, open_sets
 from prolip.evals.together import Leader, follow
 from prolip.exit_codes import RESTART
 from prolip.loading import load_step
@@ -29,6 +31,7 @@ def evaluate_workdir(
     poll_seconds: float = 5.0,
     say: Callable[[str], Any] = print,
     signs: Signs | None = None,
+    sets: Sequence[str] = (),
 ) -> Outcome:
     """Evaluates the step, or all that have not been, or all that a trainer goes on to write.
 
@@ -42,13 +45,15 @@ def evaluate_workdir(
       poll_seconds: between looks for new steps.
       say: gets a sentence for each event.
       signs: of life, for a watchdog.
+      sets: evaluation sets besides those of the configuration; one of the same name counts instead.
 
     Raises:
-      ConfigError: no run there (when it isn't watched), or an evaluator that doesn't exist.
+      ConfigError: no run there (when it isn't watched), or an evaluator or set that doesn't exist.
       CheckpointError: there is nothing to evaluate.
-      DataError: the data set is not there.
+      DataError: the data set is not there, or a set beside it is not whole.
     """
     say = say if jax.process_index() == 0 else lambda _: None
+    addresses(sets)  # A slip is told before a run is waited for.
     config = _await_config(workdir, watch, poll_seconds, say, signs)
     for name in config.eval.evaluators:
         try:
@@ -60,17 +65,24 @@ def evaluate_workdir(
         f"evaluating on {split.name}: {split.num_images} images, {len(split.captions)} captions, "
         f"by {', '.join(config.eval.evaluators)}"
     )
+    threads = max(1, config.data.num_threads)
+    opened = open_sets((*config.eval.sets, *sets), threads)
+    for one in opened:
+        say(f"evaluating on {one.sentence}")
     with CheckpointStore(workdir.checkpoints, write=False) as store:
         if not watch and not store.steps():
             raise CheckpointError(f"{workdir.path} has no checkpoint to evaluate")
 
+        beside = Sets(opened, config.eval, signs.alive if signs else unwatched, threads)
+
         def load(step: int) -> tuple[Any, Any]:
             model = load_step(store, step)
+            beside.use(model)
             return model, model.tokenizer
 
         evaluate = watched(step_evaluation(load, split, config.eval), signs)
         if jax.process_index():
-            return Outcome(code=follow(evaluate, signs.idle if signs else unwatched))
+            return Outcome(code=follow(evaluate, signs.idle if signs else unwatched, beside.embed))
         leader = Leader(evaluate)
 
         def polled() -> None:
@@ -81,7 +93,7 @@ def evaluate_workdir(
         outcome = evaluate_steps(
             workdir.path,
             store=store,
-            evaluators=config.eval.evaluators,
+            evaluators=(*config.eval.evaluators, *beside.names),
             config=evaluation_id(
                 config.eval,
                 config.data,
@@ -91,7 +103,7 @@ def evaluate_workdir(
                     "cleaning": config.data.tokenizer.cleaning,
                 },
             ),
-            evaluate=leader.evaluate,
+            evaluate=with_sets(leader, beside),
             step=step,
             watch=watch,
             poll_seconds=poll_seconds,
@@ -103,6 +115,25 @@ def evaluate_workdir(
             distributed.abandon(RESTART)
         leader.end(outcome.exit_code)
         return outcome
+
+
+def with_sets(leader: Leader, beside: Sets) -> Evaluate:
+    """What the leader evaluates, with the sets beside the split as further evaluators.
+
+    A set is embedded when its turn comes: of a step whose sets are done already, none is.
+    """
+
+    def embed(step: int) -> Callable[[str], EvalResult]:
+        run = leader.evaluate(step)
+
+        def evaluator(name: str) -> EvalResult:
+            if name not in beside.names:
+                return run(name)
+            return beside.evaluate(name, leader.set)
+
+        return evaluator
+
+    return embed
 
 
 def watched(evaluate: Evaluate, signs: Signs | None) -> Evaluate:

@@ -13,7 +13,9 @@ from prolip.evals.context import host_gaussian
 from prolip.exit_codes import RESTART
 from prolip.gaussian import Gaussian
 
-IDLE, END = -1, -2  # Besides steps, which are not negative; END - code ends with that exit code.
+# Besides steps, which are not negative; END - code ends with that exit code, and SET - number
+# means a set beside the split, with the model of the last step.
+IDLE, END, SET = -1, -2, -1_000
 
 
 class Leader:
@@ -27,6 +29,10 @@ class Leader:
         agree(step)
         return self._evaluate(step)
 
+    def set(self, number: int) -> None:
+        """Says which set comes next; the others embed their parts of it."""
+        agree(SET - number)
+
     def idle(self) -> None:
         """Lets the others know that this process is there; collectives don't wait for ever."""
         agree(IDLE)
@@ -36,11 +42,16 @@ class Leader:
         agree(END - code)
 
 
-def follow(evaluate: Callable[[int], Any], idle: Callable[[str], None]) -> int:
+def follow(
+    evaluate: Callable[[int], Any],
+    idle: Callable[[str], None],
+    embed_set: Callable[[int], Any] = lambda number: None,
+) -> int:
     """Does what process 0 says until it ends; gives its exit code.
 
     Args:
       evaluate: embeds with the model of a step.
+      embed_set: embeds a set with the model of the last step.
       idle: told before waiting for process 0, who may be busy with an evaluator.
     """
     # Nothing here needs to be saved, and a collective would be waited for to the end.
@@ -48,11 +59,11 @@ def follow(evaluate: Callable[[int], Any], idle: Callable[[str], None]) -> int:
     while True:
         idle("waiting for process 0")
         said = agree(0)
-        if said <= END:
+        if SET < said <= END:
             return END - said
-        if said >= 0:
+        if said != IDLE:
             try:
-                evaluate(said)
+                evaluate(said) if said >= 0 else embed_set(SET - said)
             except Exception as error:
                 # Process 0 records what went wrong for all; a lost process is another matter.
                 lost = distributed.peer_lost(error)

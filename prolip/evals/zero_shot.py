@@ -14,7 +14,7 @@ from prolip.evals.context import (
     variance_trace,
 )
 from prolip.evals.correlation import uncertainty_bins
-from prolip.evals.metrics import class_mean, top_k_correct
+from prolip.evals.metrics import blocks, class_mean, top_k
 from prolip.gaussian import Gaussian
 
 LOGIT_SCALE = 100.0  # The released code's, whatever the model learned; ranks don't depend on it.
@@ -50,15 +50,16 @@ def class_logits(
 
 
 def zero_shot(
-    images: Gaussian, classes: Gaussian, labels: np.ndarray, bins: int = 10
+    images: Gaussian, classes: Gaussian, labels: np.ndarray, bins: int = 10, block: int = 1024
 ) -> dict[str, float]:
-    """Accuracies of one classification task.
+    """Accuracies of one classification task; logits are made a block of images at a time.
 
     Args:
       images: N Gaussians.
       classes: C Gaussians, one a class.
       labels: Int[images], the class of each image.
       bins: bins of equal size by the image's uncertainty.
+      block: images whose logits are in memory at a time.
 
     Returns:
       `top1`, `top5` (with more than five classes), `class_top1` (mean over classes), by the
@@ -68,17 +69,34 @@ def zero_shot(
     uncertainty = variance_trace(images)
     result = {"num_classes": float(len(classes.mean)), "num_images": float(len(labels))}
     for variant, mean_only in (("", False), ("mean/", True)):
-        logits = class_logits(images, classes, mean_only=mean_only)
-        correct = top_k_correct(logits, labels)
+        best = best_classes(images, classes, 5, mean_only=mean_only, block=block)
+        hits = best == np.asarray(labels)[:, None]
+        correct = hits[:, 0]
         result[f"{variant}top1"] = float(correct.mean())
         result[f"{variant}class_top1"] = class_mean(correct, labels)
         if len(classes.mean) > 5:
-            result[f"{variant}top5"] = float(top_k_correct(logits, labels, 5).mean())
+            result[f"{variant}top5"] = float(hits.any(1).mean())
         if len(labels) >= bins and np.ptp(uncertainty) > 0:
             bin_of = uncertainty_bins(correct, uncertainty, bins)
             result[f"{variant}bins_pearson_top1"] = bin_of.pearson
             result[f"{variant}bins_spearman_top1"] = bin_of.spearman
     return result
+
+
+def best_classes(
+    images: Gaussian,
+    classes: Gaussian,
+    count: int = 1,
+    *,
+    mean_only: bool = False,
+    block: int = 1024,
+) -> np.ndarray:
+    """Int[images, at most count]: classes by their logits, the best first, ties by the number."""
+    best = []
+    for rows in blocks(len(images.mean), block):
+        some = host_gaussian(images.mean[rows], images.log_var[rows])
+        best.append(top_k(class_logits(some, classes, mean_only=mean_only), count))
+    return np.concatenate(best)
 
 
 def prompts_of(names: Sequence[str], templates: Sequence[str]) -> list[str]:
@@ -106,9 +124,9 @@ def evaluate(context: Context) -> EvalResult:
         prompts = context.encode_text(prompts_of(names.tolist(), context.config.templates))
         classes = class_embeddings(prompts, len(names))
         images = take(context.images, labelled)
-        values = zero_shot(images, classes, labels, context.config.bins)
+        values = zero_shot(images, classes, labels, context.config.bins, context.config.block)
         metrics |= {f"zero_shot/{feature}/{name}": value for name, value in values.items()}
-        predicted = class_logits(images, classes).argmax(1)
+        predicted = best_classes(images, classes, block=context.config.block)[:, 0]
         arrays |= {
             f"{feature}_image": labelled,
             f"{feature}_label": labels,

@@ -1,0 +1,105 @@
+"""Sets that a source of records reads: tars in CLIP_benchmark's form, and TFDS ArrayRecord."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prolip.config import DataConfig
+from prolip.data.files.names import printable
+from prolip.data.records import BadRecord, DataError
+from prolip.data.sources.choose import open_source
+from prolip.data.sources.source import Source
+from prolip.evals.sets import class_names
+from prolip.evals.sets.listing import Listing, labelled
+
+CLASSES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
+PARTS = ("test", "")  # Where the tars are.
+
+
+def has_tars(root: Path) -> bool:
+    """Whether there are tars in the folder, or in `test` of it."""
+    return any((root / part).is_dir() and any((root / part).glob("*.tar")) for part in PARTS)
+
+
+def tars(root: Path, classes: Sequence[str], names: Sequence[str]) -> Listing:
+    """Samples of an image and a number of the class, `.cls`; read in place.
+
+    Args:
+      root: holds `test/*.tar` (or the tars), and may hold `classnames.txt` and
+        `zeroshot_classification_templates.txt`, which then count.
+      classes: in the order of the numbers, where there is no `classnames.txt`.
+      names: of the classes.
+
+    Raises:
+      DataError: a sample without a number, or one that has no class.
+    """
+    part = next(
+        part for part in PARTS if (root / part).is_dir() and any((root / part).glob("*.tar"))
+    )
+    config = DataConfig(name="webdataset", data_dir=str(root / part), caption_features=("cls",))
+    source = open_source(config, ".")
+    if source.damage:
+        raise DataError(f"{source.damage[0].key}: {source.damage[0].reason}")
+    beside = [folder for folder in (root, root.parent) if (folder / CLASSES).is_file()]
+    if beside:
+        names = class_names.lines(beside[0] / CLASSES)
+        classes = [str(number) for number in range(len(names))]
+    if not classes:
+        raise DataError(f"{printable(root)} has no {CLASSES}, which names the classes in order")
+    numbers = [number.strip() for number in _captions(source)]
+    if wrong := [n for n in numbers if not n.isdecimal() or int(n) >= len(classes)]:
+        raise DataError(f"{printable(root)} has a sample of class {wrong[0]!r} of {len(classes):,}")
+    templates = [f / TEMPLATES for f in beside if (f / TEMPLATES).is_file()]
+    return labelled(
+        [source.key(row) for row in range(len(source))],
+        lambda row: source[row].image,
+        [classes[int(number)] for number in numbers],
+        classes,
+        names,
+        class_names.lines(templates[0]) if templates else (),
+    )
+
+
+def tfds(
+    folder: str, name: str, split: str, label: str, classes: Sequence[str], names: Sequence[str]
+) -> Listing:
+    """A TFDS data set that is prepared as ArrayRecord.
+
+    Args:
+      folder: of prepared data; "" is TFDS's own.
+      name: of the data set.
+      split: of it.
+      label: the feature with the class.
+      classes: that can be answered; without any, those that there are.
+      names: of the classes.
+
+    Raises:
+      DataError: it is not prepared, or a record can't be read.
+    """
+    config = DataConfig(name=name, data_dir=folder, caption_features=(label,))
+    source = open_source(config, split)
+    labels = _captions(source)
+    if not classes:
+        classes = sorted(set(labels))
+        known = class_names.imagenet()
+        names = [known.get(c, c.replace("_", " ")) for c in classes]
+    return labelled(
+        [source.key(row) for row in range(len(source))],
+        lambda row: source[row].image,
+        labels,
+        classes,
+        names,
+    )
+
+
+def _captions(source: Source) -> list[str]:
+    """The one text of each record; all records are read for it."""
+    found = []
+    for row in range(len(source)):
+        try:
+            texts = source[row].captions[0]
+        except BadRecord as bad:
+            raise DataError(f"{source.name}, record {source.key(row)}: {bad}") from bad
+        if len(texts) != 1:
+            raise DataError(f"{source.name}, record {source.key(row)} has no class")
+        found.append(texts[0])
+    return found

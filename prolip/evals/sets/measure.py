@@ -1,0 +1,89 @@
+"""From the embeddings of a set to its numbers: zero-shot classification, or retrieval."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from prolip.config import EvalConfig
+from prolip.evals.benchmarks import annotations, coco
+from prolip.evals.context import EvalResult, finite, host_gaussian, variance_trace
+from prolip.evals.metrics import KS, blocks
+from prolip.evals.retrieval import retrieval
+from prolip.evals.sets.listing import Captions
+from prolip.evals.sets.opened import Opened
+from prolip.evals.zero_shot import best_classes, class_embeddings, prompts_of, zero_shot
+from prolip.gaussian import Gaussian
+
+EncodeText = Callable[[Sequence[str]], Gaussian]  # Cleans as the model's tokenizer does.
+WAYS = ("image_to_text", "text_to_image")
+
+
+def measure(
+    opened: Opened, images: Gaussian, encode_text: EncodeText, config: EvalConfig
+) -> EvalResult:
+    """Numbers of a set under `sets/<name>/`, and what was measured beside them.
+
+    Args:
+      opened: the set.
+      images: its images, float32 [images, dim].
+      encode_text: gives float32 [texts, dim]; the templates filled with names go in as they are,
+        so that the final text is cleaned, not its parts.
+      config: sizes of blocks and number of bins.
+    """
+    if opened.listing.captions is None:
+        result = _classified(opened, images, encode_text, config)
+    else:
+        result = _retrieved(opened, images, encode_text, config, opened.listing.captions)
+    metrics = {f"sets/{opened.name}/{name}": value for name, value in result.metrics.items()}
+    return EvalResult(finite(metrics), result.arrays, result.notes | {"about": opened.about})
+
+
+def classes_of(
+    names: Sequence[str], templates: Sequence[str], encode_text: EncodeText, block: int
+) -> Gaussian:
+    """The Gaussian of each class, [names, dim]; at most about `block` prompts are in memory."""
+    parts = []
+    for rows in blocks(len(names), max(1, block // len(templates))):
+        prompts = encode_text(prompts_of(names[rows], templates))
+        parts.append(class_embeddings(prompts, len(names[rows])))
+    return host_gaussian(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+
+
+def _classified(
+    opened: Opened, images: Gaussian, encode_text: EncodeText, config: EvalConfig
+) -> EvalResult:
+    listing = opened.listing
+    assert opened.prompts is not None
+    classes = classes_of(listing.names, opened.prompts.templates, encode_text, config.block)
+    values = zero_shot(images, classes, listing.labels, config.bins, config.block)
+    arrays = {
+        "label": listing.labels,
+        "predicted": best_classes(images, classes, block=config.block)[:, 0].astype(np.int32),
+        "image_uncertainty": variance_trace(images).astype(np.float32),
+        "class_uncertainty": variance_trace(classes).astype(np.float32),
+    }
+    return EvalResult(values, arrays, {"classes": list(listing.classes)})
+
+
+def _retrieved(
+    opened: Opened,
+    images: Gaussian,
+    encode_text: EncodeText,
+    config: EvalConfig,
+    captions: Captions,
+) -> EvalResult:
+    texts = encode_text(captions.texts)
+    own = captions.image_of_text[:, None]
+    values = retrieval(images, texts, own, block=config.block)
+    for variant in ("", "mean/"):
+        recalls = [values[f"{way}/{variant}recall@{k}"] for way in WAYS for k in KS]
+        values[f"{variant}rsum"] = 100 * sum(recalls)
+    notes: dict[str, Any] = {}
+    if opened.known.name == "coco" and not opened.partial:
+        if annotations.location() is None:
+            notes["without"] = f"COCO 1K, CxC, ECCV Caption: {annotations.INSTALL}"
+        else:
+            more = coco(images, texts, captions.image_ids, captions.ids, block=config.block)
+            values |= more
+    return EvalResult(values, {}, notes)

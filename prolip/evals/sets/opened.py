@@ -1,0 +1,166 @@
+"""From the words that name a set to a set that is read, counted, and ready to be measured."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prolip.config import ConfigError
+from prolip.data.files.names import printable
+from prolip.data.near import unknown
+from prolip.data.records import DataError
+from prolip.evals.sets import class_names, prompts
+from prolip.evals.sets.address import Address
+from prolip.evals.sets.known import BY_NAME, Known, read_tars
+from prolip.evals.sets.layouts import stored
+from prolip.evals.sets.listing import Listing
+from prolip.evals.sets.pixels import readable
+from prolip.evals.sets.prompts import Prompts
+
+TFDS = "tfds:"
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A set whose files are read, but for the pixels."""
+
+    name: str  # Under which its results stand.
+    known: Known
+    listing: Listing
+    prompts: Prompts | None  # None for retrieval.
+    left_out: int  # Images that can't be decoded, of a set that is measured in part.
+    partial: bool
+    listing_digest: str  # `Listing.digest()`, made once.
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What was measured: JSON values that stand beside its numbers."""
+        listing = self.listing
+        found: dict[str, Any] = {
+            "set": self.known.name,
+            "images": len(listing),
+            # Of the images' names with their classes, or captions: no pixel is in it.
+            "listing_sha256": self.listing_digest,
+            "expected": self.known.counts,
+            "partial": self.partial,
+            "left_out": self.left_out,
+        }
+        if self.prompts is not None:
+            names = "\n".join(map("\t".join, zip(listing.classes, listing.names, strict=True)))
+            found |= {
+                "classes": len(listing.classes),
+                "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
+                "prompts": self.prompts.name,
+                "templates": len(self.prompts.templates),
+                "templates_sha256": self.prompts.digest,
+            }
+        if listing.captions is not None:
+            found["captions"] = len(listing.captions.texts)
+        return found
+
+    @property
+    def evaluator(self) -> str:
+        """Its name in a run's ledger: with other files, names or prompts it is another one."""
+        words = json.dumps(self.about, sort_keys=True)
+        return f"set-{self.name}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+
+    @property
+    def sentence(self) -> str:
+        """What it is, for people."""
+        parts = [f"{self.name}: {len(self.listing):,} images"]
+        if self.prompts is not None:
+            parts.append(
+                f"{len(self.listing.classes):,} classes by the prompts {self.prompts.name}"
+            )
+        if self.listing.captions is not None:
+            parts.append(f"{len(self.listing.captions.texts):,} captions")
+        if self.partial:
+            parts.append(f"a part of {self.known.counts}")
+        return ", ".join(parts)
+
+
+def open_set(address: Address, threads: int = 4) -> Opened:
+    """Reads and counts a set.
+
+    Args:
+      address: what it is, and where.
+      threads: that look for images that can't be decoded, where a part may be measured. Of a
+        whole set such an image is an error when it comes to it.
+
+    Raises:
+      ConfigError: there is no such set, or an option that doesn't fit.
+      DataError: files are missing or of another form, or the numbers are not those of the set.
+    """
+    known = BY_NAME.get(address.kind)
+    if known is None:
+        raise ConfigError(unknown(address.kind, BY_NAME, "there is no evaluation set"))
+    listing = _read(known, address)
+    _check(known, listing, address.partial)
+    left_out = 0
+    if address.partial:
+        rows = readable(listing, threads)
+        left_out = len(listing) - len(rows)
+        listing = listing.take(rows) if left_out else listing
+    if not len(listing):
+        raise DataError(f"{address.name} has no image that can be decoded")
+    chosen = None
+    if listing.captions is None:
+        if address.names:
+            names = class_names.from_file(address.names, listing.classes)
+            listing = dataclasses.replace(listing, names=names)
+        if listing.templates and not address.prompts:
+            chosen = prompts.checked(stored.TEMPLATES, listing.templates)
+        else:
+            chosen = prompts.read(address.prompts or known.prompts)
+    elif address.names or address.prompts:
+        raise ConfigError(f"{address.name} is for retrieval: it takes neither names nor prompts")
+    return Opened(address.name, known, listing, chosen, left_out, address.partial, listing.digest())
+
+
+def _read(known: Known, address: Address) -> Listing:
+    if address.where.startswith(TFDS):
+        if known.tfds is None:
+            raise ConfigError(f"{known.name} is not read from TFDS; give a folder")
+        folder = os.path.expanduser(address.where.removeprefix(TFDS))
+        return stored.tfds(folder, *known.tfds, *known.classes_known())
+    root = Path(address.where).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{address.name}: {printable(root)} is no folder; {_hint(known)}")
+    try:
+        if stored.has_tars(root):
+            if known.captions:
+                raise DataError(
+                    f"{printable(root)} has tars, and {known.name} is not read from tars"
+                )
+            return read_tars(known, root)
+        return known.read(root)
+    except (DataError, OSError) as error:
+        raise DataError(f"{address.name}: {error}; {_hint(known)}") from error
+
+
+def _hint(known: Known) -> str:
+    return f"`prolip eval --list {known.name}` says how to get the files"
+
+
+def _check(known: Known, listing: Listing, partial: bool) -> None:
+    captions = listing.captions
+    found = {
+        "images": (len(listing), known.images),
+        # Those of which there is an image: a folder that is missing is missed.
+        "classes": (len(np.unique(listing.labels)), known.classes),
+        "captions": (len(captions.texts) if captions else 0, known.captions),
+    }
+    wrong = [
+        f"{count:,} {what}, not {right:,}"
+        for what, (count, right) in found.items()
+        if right and count != right
+    ]
+    if wrong and not partial:
+        raise DataError(
+            f"{known.name} has {' and '.join(wrong)}; complete it, or measure what is there with "
+            "partial=yes"
+        )
