@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-WORKERS ?= 2
+# One more than two cores: tests of several processes wait more than they compute.
+WORKERS ?= 3
 ARGS ?=
 
 # Laptops first; `JAX_PLATFORMS=cuda make demo` uses what else is installed in .venv.

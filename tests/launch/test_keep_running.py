@@ -52,12 +52,16 @@ def test_signals_reach_the_command_which_saves_and_is_not_started_again(sent, co
         f"pathlib.Path({str(starts)!r}).open('a').write('x')\n"
         "time.sleep(60)\n"
     )
+    # A shell can't trap what was ignored when it began, as Ctrl-C is in jobs in the background.
+    heed = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
     process = subprocess.Popen(
-        [str(SCRIPT), sys.executable, "-c", command],
+        [sys.executable, "-c", heed, str(SCRIPT), sys.executable, "-c", command],
         env={"PAUSE": "0", "PATH": "/usr/bin:/bin"},
         start_new_session=True,
-        # A shell can't trap what was ignored when it began, as Ctrl-C is in jobs in the background.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not starts.exists() or not starts.read_text():
         time.sleep(0.02)
