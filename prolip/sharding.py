@@ -35,18 +35,10 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
 
 
 def spec(*dims: str) -> PartitionSpec:
-    """How an array with these dimensions is laid out over the mesh.
-
-    Inside `by_data_shard` that is over the axes within a shard.
-    """
-    manual = jax.sharding.get_abstract_mesh().manual_axes
-    return PartitionSpec(*(_without(RULES[dim], manual) for dim in dims))
-
-
-def _without(axes: str | tuple[str, ...] | None, manual: Sequence[str]) -> Any:
-    if axes is None or isinstance(axes, str):
-        return None if axes in manual else axes
-    return tuple(axis for axis in axes if axis not in manual)
+    """How an array with these dimensions is laid out over the mesh; whole inside `per_device`."""
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        return PartitionSpec(*(None for _ in dims))
+    return PartitionSpec(*(RULES[dim] for dim in dims))
 
 
 def init(*dims: str, inputs: int = 1, scale: float = 1.0):
@@ -139,20 +131,24 @@ def some_mesh() -> contextlib.AbstractContextManager[Any]:
 
 def batch_shards(mesh: Mesh | AbstractMesh | None = None) -> int:
     """Number of parts that a batch is split into; by the mesh that is set if none is given."""
-    found = mesh or jax.sharding.get_abstract_mesh()
-    manual = found.manual_axes if mesh is None else ()
-    return math.prod(found.shape[axis] for axis in ("data", "fsdp") if axis not in manual)
+    sizes = (mesh or jax.sharding.get_abstract_mesh()).shape
+    return sizes["data"] * sizes["fsdp"]
 
 
-def by_data_shard(f: Any, in_specs: Any, out_specs: Any) -> Any:
-    """`f` on the rows of each device by itself, where all devices of the mesh lie along `data`.
+def only_data(mesh: Mesh | AbstractMesh) -> bool:
+    """Whether several devices lie along `data` alone, so that each has all parameters."""
+    return 1 < mesh.size == mesh.shape["data"]
 
-    The gradient of what they have in common is then added up within a device first and exchanged
-    once, in its own dtype, however often `f` uses it. Elsewhere `f` as it is: JAX 0.10 can't look
-    rows up where some axes are by hand and others are not.
+
+def per_device(f: Any, in_specs: Any, out_specs: Any) -> Any:
+    """`f` on the rows of each device by itself, on meshes with `only_data`; elsewhere `f` as it is.
+
+    The gradient of what all devices have is then added up within each first and exchanged once, in
+    its own dtype, however often `f` uses it. With other axes JAX 0.10 can't do it: rows can't be
+    looked up where some axes are by hand and others are not.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.manual_axes or not 1 < mesh.size == mesh.shape["data"]:
+    if no_mesh() or not only_data(mesh):
         return f
 
     def wrapped(*arguments: Any) -> Any:
@@ -163,8 +159,8 @@ def by_data_shard(f: Any, in_specs: Any, out_specs: Any) -> Any:
             arguments,
             is_leaf=lambda x: isinstance(x, PartitionSpec),
         )
-        by_device = jax.shard_map(f, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-        return by_device(*laid_out)
+        by_hand = jax.shard_map(f, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+        return by_hand(*laid_out)
 
     return wrapped
 
@@ -176,9 +172,9 @@ def like(tree: Any, other: Any) -> Any:
     return jax.tree.map(lambda x, y: jax.sharding.reshard(y, jax.typeof(x).sharding), tree, other)
 
 
-def sum_over_data(tree: Any) -> Any:
-    """Inside `by_data_shard`, the sum of the devices' arrays; elsewhere the arrays."""
-    if "data" not in jax.sharding.get_abstract_mesh().manual_axes:
+def sum_over_devices(tree: Any) -> Any:
+    """Inside `per_device`, the sum of the devices' arrays; elsewhere the arrays."""
+    if not jax.sharding.get_abstract_mesh().manual_axes:
         return tree
     return jax.lax.psum(tree, "data")
 
@@ -203,8 +199,9 @@ def to_global(mesh: Mesh, rows: Any) -> Any:
 
 
 def no_mesh() -> bool:
-    """Whether no mesh is set: functions of arrays then leave layouts to JAX."""
-    return jax.sharding.get_abstract_mesh().empty
+    """Whether functions of arrays leave layouts to JAX: outside a mesh, and inside `per_device`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.empty or bool(mesh.manual_axes)
 
 
 def layout_of(x: jax.Array) -> Any:

@@ -182,7 +182,7 @@ def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Ex
     gathers = passes * (1 if config.model.remat == "none" else 2) + passes
     add("weights of the layers", "all-gather", "fsdp", gathers * size * count // tensor, fsdp)
     add("gradients", "reduce-scatter", "fsdp", passes * size * count // tensor, fsdp)
-    if fsdp * tensor == 1:  # Added up on the device first: `sharding.by_data_shard`.
+    if sharding.only_data(mesh):  # Added up on each device first: `sharding.per_device`.
         add("gradients", "all-reduce", "data", 4 * own, data)
     else:
         add("gradients", "all-reduce", "data", passes * size * own, data)

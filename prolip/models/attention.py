@@ -42,7 +42,7 @@ def per_shard(query: jax.Array, key: jax.Array, value: jax.Array, implementation
     A kernel is opaque to the compiler, which would otherwise gather what it can't split.
     """
     run = functools.partial(jax.nn.dot_product_attention, implementation=implementation)
-    if sharding.no_mesh() or jax.sharding.get_abstract_mesh().are_all_axes_manual:
+    if sharding.no_mesh():
         return run(query, key, value)
     heads = spec("batch", "length", "heads", "head_dim")
     # A kernel does not say over which axes its result varies.

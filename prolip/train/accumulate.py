@@ -32,12 +32,12 @@ def value_and_grad(
 ) -> tuple[tuple[jax.Array, Any], Any]:
     """Value, auxiliary output and parameter gradient of `loss(params, embeddings of each pass)`.
 
-    The gradient of the towers, of all passes and parts, is exchanged once over `data`.
+    The gradient of the towers, of all passes and parts, is exchanged once: `sharding.per_device`.
     """
     arrays = [(p.inputs, p.shared) for p in passes]
     rows, common = sharding.spec("batch"), sharding.spec()
     layouts = [(rows, common)] * len(passes)
-    towers = sharding.by_data_shard(functools.partial(_embed, passes), (common, layouts), rows)
+    towers = sharding.per_device(functools.partial(_embed, passes), (common, layouts), rows)
     if all(p.num_parts == 1 for p in passes):
 
         def whole(params: Any) -> tuple[jax.Array, Any]:
@@ -48,7 +48,7 @@ def value_and_grad(
     value, (grads, cotangents) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
         params, towers(params, arrays)
     )
-    pull = sharding.by_data_shard(functools.partial(_pull, passes), (common, layouts, rows), common)
+    pull = sharding.per_device(functools.partial(_pull, passes), (common, layouts, rows), common)
     towers_grads = sharding.like(params, pull(params, arrays, cotangents))
     return value, jax.tree.map(jnp.add, grads, towers_grads)
 
@@ -83,7 +83,7 @@ def _pull(
 
         parts = (_split(inputs, p.num_parts), _split(cotangent, p.num_parts))
         grads, _ = jax.lax.scan(add, grads, parts)
-    return sharding.sum_over_data(grads)
+    return sharding.sum_over_devices(grads)
 
 
 def _split(tree: Any, num_parts: int) -> Any:

@@ -18,7 +18,7 @@ def lives(tmp_path_factory):
 @pytest.mark.slow
 def test_killed_run_is_bitwise_the_undisturbed_one(lives):
     lives, folder, seconds = lives
-    lives.killed(folder / "killed", 3, seconds, seed=1)
+    lives.killed(folder / "killed", 5, seconds, seed=1)
     killed_runs.compare(folder / "calm", folder / "killed")
 
 
@@ -30,7 +30,7 @@ def test_sigterm_saves_and_asks_for_a_restart(lives):
     killed_runs.wait_for_step(workdir, process, 0)
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=90) == 75
+    assert process.wait(timeout=30) == 75
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     saved = max(json.loads(line)["step"] for line in lines)
     # Nothing was lost: the step that was under way is the one that is saved.
