@@ -154,7 +154,10 @@ def group(collectives: Iterable[hlo.Collective]) -> list[Traffic]:
 def where(source: str) -> str:
     """The part of the step that an operation belongs to, by the name that JAX gave it."""
     if "shard_map" in source:
-        return "loss"
+        # The loss makes its gradients in its forward pass; the towers, by `sharding.per_device`,
+        # exchange in their backward pass alone, which accumulation runs outside of autodiff.
+        forward = "jvp(" in source and "transpose(" not in source
+        return "loss" if forward else "backward"
     for mark, name in (("transpose(", "backward"), ("jvp(", "forward")):
         if mark in source:
             return f"{name}, by layer" if "while" in source else name

@@ -59,6 +59,8 @@ def test_exchanges_are_grouped_by_the_part_of_the_step():
     assert (rows[0].kind, rows[0].where) == ("all-reduce", "backward, by layer")
     assert {r.where for r in rows} == {"backward, by layer", "loss"}
     assert where("reduce_sum") == "update" and where("") == "compiler"
+    assert where("transpose(jvp())/shard_map/psum") == where("shard_map/psum") == "backward"
+    assert where("jvp()/shard_map/psum") == "loss"
 
 
 @pytest.mark.parametrize(
