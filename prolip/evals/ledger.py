@@ -177,6 +177,28 @@ def entries(workdir: str | os.PathLike[str]) -> list[Entry]:
     return [entry for *_, entry in sorted(found, key=lambda row: row[:3])]
 
 
+def newest(workdir: str | os.PathLike[str]) -> dict[int, dict[str, Entry]]:
+    """What counts of each step, by evaluator, in the order in which they ended.
+
+    Of a step that was trained again only what is of the new checkpoint; of an evaluator that ran
+    under several configurations the latest.
+    """
+    found: dict[int, dict[str, Entry]] = {}
+    for entry in entries(workdir):
+        own = found.setdefault(entry.step, {})
+        if any(other.manifest != entry.manifest for other in own.values()):
+            own.clear()
+        own.pop(entry.evaluator, None)  # Its place is that of the latest.
+        own[entry.evaluator] = entry
+    return found
+
+
+def failures(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Notes of evaluators that failed and have not succeeded since, by step."""
+    notes = _notes(workdir, f"*/*{FAILED}")
+    return sorted(notes, key=lambda note: (note["step"], note["evaluator"]))
+
+
 def evaluations(
     workdir: str | os.PathLike[str], evaluators: Collection[str] = ()
 ) -> dict[str, dict[str, float]]:

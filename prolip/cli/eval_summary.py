@@ -1,0 +1,74 @@
+"""The table over steps that `prolip eval` ends with, and its JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+STDOUT = "-"
+
+
+def show(workdir: str | Path, target: str | None) -> None:
+    """Prints the table of a run's evaluated steps, or writes it as JSON to `target` besides.
+
+    Args:
+      workdir: of the run.
+      target: None for the table alone, a file for JSON too, "-" for JSON in place of the table.
+
+    Raises:
+      ConfigError: there is no run.
+    """
+    from prolip.evals.summary import summarize
+    from prolip.workdir import Workdir
+
+    run = Workdir(Path(workdir))
+    found = summarize(run, run.read_config().checkpoint)
+    text = json.dumps(found.values, indent=2)
+    if target == STDOUT:
+        print(text)
+        return
+    _print(found)
+    if target is not None:
+        Path(target).expanduser().write_text(text + "\n", encoding="utf8")
+        print(f"written to {target}")
+
+
+def _print(found: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not found.steps:
+        console.print("no step has been evaluated yet", highlight=False)
+    columns, width = found.columns, console.width
+    while columns:
+        # As many columns as there is room for, at least one; the others go into a table below.
+        fit = max(
+            (n for n in range(1, len(columns) + 1) if _width(console, found, columns[:n]) <= width),
+            default=1,
+        )
+        console.print(_table(found, columns[:fit]))
+        columns = columns[fit:]
+    for sentence in found.sentences:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(found: Any, columns: list[tuple[str, str, str]]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("step", justify="right", vertical="bottom", no_wrap=True)
+    for _, title, subtitle in columns:
+        table.add_column(f"{escape(title)}\n{escape(subtitle)}", justify="right", no_wrap=True)
+    for step, metrics in found.steps.items():
+        best = step == found.best
+        values = [metrics.get(name) for name, *_ in columns]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(f"best {step}" if best else f"{step}", *cells, style="bold" if best else None)
+    return table
+
+
+def _width(console: Any, found: Any, columns: list[tuple[str, str, str]]) -> int:
+    from rich.measure import Measurement
+
+    unlimited = console.options.update(width=10_000)
+    return int(Measurement.get(console, unlimited, _table(found, columns)).maximum)
