@@ -31,6 +31,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--filter", default="", metavar="CONDITION", help="'similarity >= 0.28 and width >= 200'"
     )
     parser.add_argument("--keep-keys", default="", metavar="FILE", help="keys of what is kept")
+    parser.add_argument(
+        "--skip-keys", default="", metavar="FILE", help="keys of what is left out, or a list of bad"
+    )
     parser.add_argument("--index-dir", default="", metavar="DIR", help="of indices of tars")
     parser.add_argument("--threads", type=int, default=8, metavar="N", help="that read; default: 8")
     parser.set_defaults(overrides=[])
@@ -50,8 +53,8 @@ def config(args: argparse.Namespace) -> DataConfig:
         raise ConfigError(f"{args.overrides[0]} needs --config")
     else:
         data = _named(args)
-    changes = {"filter": args.filter, "keep_keys": args.keep_keys, "index_dir": args.index_dir}
-    changes = {key: value for key, value in changes.items() if value}
+    names = ("filter", "keep_keys", "skip_keys", "index_dir")
+    changes = {name: value for name in names if (value := getattr(args, name))}
     return dataclasses.replace(data, num_threads=max(1, args.threads), **changes)
 
 

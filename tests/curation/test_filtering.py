@@ -10,7 +10,7 @@ from prolip.curation import embedded
 from prolip.curation.filtering import FilterOptions, filter_pairs
 from prolip.curation.thresholds import keep_between, keep_fraction, rank_mixture
 from prolip.data.expression import Expression
-from prolip.data.sources.kept import read_keys
+from prolip.data.sources.keys import read_keys
 from prolip.gaussian import inclusion
 
 COUNT, VAGUE = 300, 60

@@ -58,11 +58,7 @@ def test_batches_of_an_import_are_those_of_the_tars(tmp_path, tokenizer):
     ours, theirs = open_train(imported), open_train(tars)
     for number in range(23):
         assert ours[number][:3] == theirs[number][:3]
-    taken = []
-    for config in (tars, imported):
-        batches = TrainPipeline(config, 8, tokenizer, 4, seed=1).batches()
-        taken.append(list(itertools.islice(batches, 12)))
-        batches.close()
+    taken = [batches(config, tokenizer) for config in (tars, imported)]
     for a, b in zip(*taken, strict=True):
         for name, x, y in zip(Batch._fields, a, b, strict=True):
             np.testing.assert_array_equal(x, y, err_msg=name)
@@ -121,6 +117,33 @@ def test_bad_records_are_left_out_and_listed(tmp_path):
         read_config(tmp_path / "out", caption_features=("caption",), caption_weights=(1.0,))
     )
     assert len(source) == 1 and source[0].captions == (("fine",),)
+
+
+def test_without_the_records_that_were_left_out_batches_are_those_of_the_tars(tmp_path, tokenizer):
+    write_tars(tmp_path / "tars", 23)
+    write_tar(tmp_path / "tars" / "set-00002x.tar", BAD)
+    tars = tar_config(tmp_path / "tars", caption_features=("txt",), caption_weights=(1.0,))
+    found = import_data(tars, tmp_path / "out", ImportOptions("mine", shard_mib=4))
+    assert (found.records, found.bad.total()) == (24, 6)
+    imported = read_config(tmp_path / "out", caption_features=("caption",), caption_weights=(1.0,))
+    skipping = dataclasses.replace(
+        tars, skip_keys=str(found.list_of_bad), index_dir=str(tmp_path / "made")
+    )
+    taken = [batches(config, tokenizer) for config in (tars, skipping, imported)]
+    assert all(same(a, b) for a, b in zip(*taken[1:], strict=True))
+    # Replaced, they come at other places.
+    assert not all(same(a, b) for a, b in zip(*taken[:2], strict=True))
+
+
+def batches(config, tokenizer):
+    iterator = TrainPipeline(config, 8, tokenizer, 4, seed=1).batches()
+    taken = list(itertools.islice(iterator, 12))
+    iterator.close()
+    return taken
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_a_set_without_a_good_record_is_no_data_set(tmp_path):
@@ -217,6 +240,18 @@ def test_names_of_features_never_meet():
     assert feature_names(("txt", "caption", "json/a b", "json_a_b", "image")) == [
         "caption", "caption_2", "json_a_b", "json_a_b_2", "image_2",
     ]  # fmt: skip
+
+
+def test_what_killed_imports_left_is_removed(tmp_path):
+    write_tars(tmp_path / "tars", 4)
+    marks = tmp_path / "out" / "mine" / "1.0.0" / "import"
+    marks.mkdir(parents=True)
+    left = marks / "mine-train.array_record-00000-of-00001.0123abcd.partial"
+    other = marks / "mine-test.array_record-00000-of-00001.0123abcd.partial"
+    for path in (left, other):
+        path.write_bytes(b"half")
+    import_data(tar_config(tmp_path / "tars"), tmp_path / "out", ImportOptions("mine"))
+    assert not left.exists() and other.exists()
 
 
 SCRIPT = """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import pickle
 
 import pyarrow as pa
@@ -101,6 +102,35 @@ def test_keys_are_those_of_a_file(tars, tmp_path, form):
     assert keys(dataclasses.replace(config, filter="similarity > 0.05")) == [7]
 
 
+def test_keys_of_a_list_are_left_out(tars, tmp_path):
+    path = tmp_path / "keys.txt"
+    # What is after the last slash alone is no key here: "3" could be many records.
+    path.write_text("set-00000/000000003\n000000007\nset-00002/000000010\n")
+    config = dataclasses.replace(tars, skip_keys=str(path))
+    expected = [n for n in range(12) if n not in (3, 10)]
+    assert keys(config) == expected
+    assert open_train(config).notes == ("10 of 12 records are kept",)
+    assert keys(dataclasses.replace(config, filter="similarity > 0.025")) == expected[3:]
+    keep = tmp_path / "keep.txt"
+    keep.write_text("000000003\n000000004\n")
+    assert keys(dataclasses.replace(config, keep_keys=str(keep))) == [4]
+    assert open_train(config).digest() != open_train(tars).digest()
+
+
+@pytest.mark.parametrize("name", ["number", "record"])  # Of an import, and of a run's quarantine.
+def test_lists_of_bad_records_are_lists_of_keys(tars, tmp_path, name):
+    path = tmp_path / "bad.jsonl"
+    lines = [
+        {name: None, "key": "set-00000/000000001", "reason": "tar is cut short"},
+        {name: 2, "key": "set-00000/000000002", "reason": "damaged image"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert keys(dataclasses.replace(tars, skip_keys=str(path))) == [0, 1, *range(3, 12)]
+    path.write_text('{"number": 1}\n')
+    with pytest.raises(DataError, match=r"the keys in .* can't be read"):
+        keys(dataclasses.replace(tars, skip_keys=str(path)))
+
+
 def test_a_changed_list_of_keys_is_read_anew(tars, tmp_path):
     path = tmp_path / "keys.txt"
     config = dataclasses.replace(tars, keep_keys=str(path))
@@ -116,6 +146,7 @@ def test_a_changed_list_of_keys_is_read_anew(tars, tmp_path):
         ({"filter": "widht > 1"}, "did you mean 'width'"),
         ({"filter": "import os"}, r"data\.filter can't be read"),
         ({"keep_keys": "/nowhere"}, r"data\.keep_keys: /nowhere is missing"),
+        ({"skip_keys": "/nowhere"}, r"data\.skip_keys: /nowhere is missing"),
     ],
 )
 def test_what_is_wrong_is_named(tars, change, sentence):

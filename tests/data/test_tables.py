@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from toy import png, rows
-from webfiles import COMMON, write_folder
+from webfiles import COMMON, tar_config, write_folder
 
 from prolip.config import ConfigError, DataConfig
 from prolip.data.records import BadRecord, DataError
@@ -183,3 +183,15 @@ def test_large_row_groups_of_images_are_told_of(tmp_path, form, monkeypatch):
     write(tmp_path, form)
     notes = open_train(config(tmp_path, "t-0.parquet")).notes
     assert ("prolip data import" in "".join(notes)) == (form != "paths.parquet")
+
+
+def test_tables_of_one_name_in_several_folders_have_keys_of_their_own(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.csv").write_text("image,caption\nx.png,text\n")
+    config = tar_config(
+        tmp_path, name="table", train_split="*/t.csv", caption_features=("caption",),
+        caption_weights=(1.0,),
+    )  # fmt: skip
+    source = open_train(config)
+    assert [source.key(i) for i in range(2)] == ["a/t.csv::0", "b/t.csv::0"]

@@ -9,13 +9,13 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from prolip.data.files.child_processes import child_processes
 from prolip.data.files.names import printable
 from prolip.data.files.reading import OpenFile
 from prolip.data.files.side_files import places, write_side_file
@@ -186,7 +186,7 @@ def make_missing(
 
 def _pool(threads: int, processes: int) -> Executor:
     if processes > 1:
-        return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+        return child_processes(processes)
     return ThreadPoolExecutor(max(1, threads))
 
 

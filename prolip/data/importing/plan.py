@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from prolip.workdir import differences, write_whole
 
 FORMAT = 1
 VERSION = "1.0.0"
+PARTIAL = ".partial"
 SAMPLES = 64  # Records that tell the size of the others.
 
 
@@ -64,9 +66,14 @@ class Plan:
         place = f"{shard:05}-of-{self.shards:05}"
         return self.folder / f"{self._name}-{self._split}.array_record-{place}"
 
-    def partial(self, shard: int) -> Path:
-        """Where a shard is written before it is whole."""
-        return self.marks / f"{self.path(shard).name}.partial"
+    def new_partial(self, shard: int) -> Path:
+        """Where a shard is written before it is whole: no other process writes there."""
+        return self.marks / f"{self.path(shard).name}.{secrets.token_hex(4)}{PARTIAL}"
+
+    def remove_partials(self) -> None:
+        """Removes what killed imports have left."""
+        for path in self.marks.glob(f"{self._name}-{self._split}.*{PARTIAL}"):
+            path.unlink(missing_ok=True)
 
     @property
     def marks(self) -> Path:
@@ -88,10 +95,10 @@ class Plan:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def finish(self, shard: int, records: int, bad: list[Bad]) -> Done:
+    def finish(self, shard: int, partial: Path, records: int, bad: list[Bad]) -> Done:
         """Gives a whole file its name, then notes that it is there: in this order."""
         # The name comes first: a note without a file would be a hole.
-        partial, path = self.partial(shard), self.path(shard)
+        path = self.path(shard)
         done = Done(records, partial.stat().st_size, bad)
         partial.replace(path)
         write_whole(self._mark(shard), json.dumps(done._asdict()) + "\n")

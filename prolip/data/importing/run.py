@@ -7,10 +7,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
 from prolip.config import ConfigError, DataConfig
+from prolip.data.files.child_processes import CONTEXT, child_processes
 from prolip.data.importing.examples import Examples, checked
 from prolip.data.importing.plan import VERSION, Done, ImportOptions, Plan, make_plan
 from prolip.data.records import Bad, BadRecord, DataError
@@ -68,6 +68,7 @@ def import_data(
     source = open_train(config)
     plan = make_plan(source, config, out, options)
     with _alone(plan.marks):
+        plan.remove_partials()
         missing = [shard for shard in range(plan.shards) if plan.done(shard) is None]
         begin(plan.records, plan.records - sum(len(plan.numbers(shard)) for shard in missing))
         job = _Job(config, str(out), options)
@@ -98,7 +99,7 @@ class _Writer:
     def write(self, shard: int, advance: Callable[[int], None]) -> None:
         """Writes a shard anew, from its first record."""
         config, options = self._job.config, self._job.options
-        partial = self._plan.partial(shard)
+        partial = self._plan.new_partial(shard)
         bad: list[Bad] = []
         records = untold = 0
         writer = array_record_module.ArrayRecordWriter(os.fspath(partial), "group_size:1")
@@ -117,17 +118,14 @@ class _Writer:
         writer.close()
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        self._plan.finish(shard, records, bad)
+        self._plan.finish(shard, partial, records, bad)
         advance(untold)
 
 
 def _in_processes(job: _Job, shards: list[int], advance: Callable[[int], None]) -> None:
-    context = get_context("spawn")
-    counter = context.Value("q", 0)
+    counter = CONTEXT.Value("q", 0)
     told = 0
-    pool = ProcessPoolExecutor(
-        min(job.options.workers, len(shards)), context, _set_counter, (counter,)
-    )
+    pool = child_processes(min(job.options.workers, len(shards)), _set_counter, (counter,))
     with pool:
         futures = [pool.submit(_write_in_process, job, shard) for shard in shards]
         try:

@@ -5,23 +5,20 @@ import hashlib
 import io
 import logging
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from prolip.config import ConfigError, DataConfig
+from prolip.config import DataConfig
 from prolip.data.expression import Expression, Lacking
-from prolip.data.files.names import printable
 from prolip.data.files.reading import file_hash
 from prolip.data.files.side_files import cache_directory
 from prolip.data.image import header_size
 from prolip.data.records import BadRecord, DataError, Record
+from prolip.data.sources.keys import key_file, listed, read_keys, unlisted
 from prolip.data.sources.source import Source
 from prolip.workdir import write_whole
 
@@ -84,7 +81,7 @@ class Chosen(NamedTuple):
 
 
 def keep(source: Source, config: DataConfig) -> Source:
-    """The source itself, or what `config.filter` and `config.keep_keys` leave of it.
+    """The source itself, or what `config.filter`, `keep_keys` and `skip_keys` leave of it.
 
     What is kept is written to `config.index_dir` or the user's cache: the next start reads it.
 
@@ -92,23 +89,24 @@ def keep(source: Source, config: DataConfig) -> Source:
       ConfigError: the filter can't be read, or asks for a name that the records don't have.
       DataError: nothing is kept, or the list of keys can't be read.
     """
-    if not config.filter and not config.keep_keys:
+    if not config.filter and not config.keep_keys and not config.skip_keys:
         return source
     expression = Expression(config.filter) if config.filter else None
     if expression is not None:
         expression.check((*source.fields, *(d for d in DERIVED if d not in source.fields)))
-    keys = Path(config.keep_keys).expanduser() if config.keep_keys else None
-    if keys is not None and not keys.is_file():
-        raise ConfigError(f"data.keep_keys: {printable(keys)} is missing or no file")
+    keys = key_file(config.keep_keys, "data.keep_keys")
+    skipped = key_file(config.skip_keys, "data.skip_keys")
     condition = f"{config.filter!r} {file_hash(keys) if keys else ''}"
+    if skipped is not None:
+        condition += f" without {file_hash(skipped)}"
     path = _path(config, f"{source.digest()} {condition}")
     chosen = _read(path)
     if chosen is None:
-        chosen = choose(source, expression, keys, config.num_threads)
+        chosen = choose(source, expression, keys, skipped, config.num_threads)
         _write(path, chosen)
     if not len(chosen.rows):
         raise DataError(
-            f"data.filter and data.keep_keys keep none of the {len(source):,} records "
+            f"data.filter, keep_keys and skip_keys keep none of the {len(source):,} records "
             f"({chosen.lacking:,} lack a value that the filter asks for)"
         )
     lacking = f", {chosen.lacking:,} of the others lack a value" if chosen.lacking else ""
@@ -117,15 +115,23 @@ def keep(source: Source, config: DataConfig) -> Source:
 
 
 def choose(
-    source: Source, expression: Expression | None, keys: Path | None, threads: int = 8
+    source: Source,
+    expression: Expression | None = None,
+    keys: Path | None = None,
+    skipped: Path | None = None,
+    threads: int = 8,
 ) -> Chosen:
     """Judges every record."""
     blocks = [range(i, min(i + BLOCK, len(source))) for i in range(0, len(source), BLOCK)]
     wanted = None if keys is None else read_keys(keys)
+    unwanted = None if skipped is None else read_keys(skipped)
 
     def judge(block: range) -> tuple[list[int], int, int]:
         kept, lacking, bad = [], 0, 0
-        for index in block if wanted is None else _listed(source, block, wanted):
+        asked = set(block if wanted is None else listed(source, block, wanted))
+        if unwanted is not None:
+            asked &= set(unlisted(source, block, unwanted))
+        for index in sorted(asked):
             try:
                 if expression is None or expression(values(source, index, expression.names)):
                     kept.append(index)
@@ -173,35 +179,6 @@ def values(source: Source, index: int, names: Collection[str]) -> dict[str, Any]
         if isinstance(width, int | float) and isinstance(height, int | float) and width and height:
             found["aspect"] = max(width, height) / min(width, height)
     return found
-
-
-def read_keys(path: Path) -> pa.Array:
-    """Keys of a text file, one a line, or of Parquet: its column "key", or its only one.
-
-    Raises:
-      DataError: the file can't be read, or its column is not to be told.
-    """
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path)
-            column = "key" if "key" in table.column_names else table.column_names[0]
-            if column != "key" and table.num_columns != 1:
-                raise DataError(f"{printable(path)} has several columns and none is 'key'")
-            return pc.cast(table.column(column), pa.large_string()).combine_chunks()
-        lines = path.read_text(encoding="utf8").splitlines()
-        return pa.array([line.strip() for line in lines if line.strip()], pa.large_string())
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"data.keep_keys: {printable(path)} can't be read: {error}") from error
-
-
-def _listed(source: Source, block: range, wanted: pa.Array) -> Iterator[int]:
-    """Numbers of the records whose key, or what is after its last slash, is listed."""
-    names = [source.key(index) for index in block]
-    whole = pc.is_in(pa.array(names, pa.large_string()), wanted)
-    last = pc.is_in(pa.array([n.rpartition("/")[2] for n in names], pa.large_string()), wanted)
-    for index, found in zip(block, pc.or_(whole, last).to_pylist(), strict=True):
-        if found:
-            yield index
 
 
 def _path(config: DataConfig, condition: str) -> Path:

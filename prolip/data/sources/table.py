@@ -43,7 +43,8 @@ class Table(Source):
     ):
         self._arguments = (tuple(paths), image, tuple(captions), tuple(labels))
         self._frames = [_frame(path) for path in paths]
-        self._names = [printable(os.path.basename(path)) for path in paths]
+        common = os.path.commonpath([os.path.dirname(path) for path in paths])
+        self._names = [printable(os.path.relpath(path, common)) for path in paths]
         self._folders = [os.path.realpath(os.path.dirname(path)) for path in paths]
         self._image, self._captions, self._labels = image, tuple(captions), tuple(labels)
         for frame, name in zip(self._frames, self._names, strict=True):
@@ -68,7 +69,7 @@ class Table(Source):
         return int(self._begins[-1])
 
     def key(self, index: int) -> str:
-        """Name of the file, and the row in it from 0."""
+        """Path of the file below the folder that all share, and the row in it from 0."""
         file, row = self._place(index)
         return f"{self._names[file]}::{row}"
 
