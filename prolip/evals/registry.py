@@ -106,6 +106,12 @@ REGISTRY = (
         here=_manual("dataset_flickr30k.json"),
     ),
     Entry(
+        "hierarcaps",
+        "captions found on the way from an image to a root; levels against uncertainty",
+        "embeddings of images with captions from general to specific: "
+        "prolip.evals.benchmarks.hierarcaps, or --set hierarcaps=WHERE",
+    ),
+    Entry(
         "pmrp",
         "R-Precision by plausible matches: nearly the same object classes",
         "embeddings with COCO ids: prolip.evals.benchmarks.pmrp; instances_val2014.json in the "

@@ -42,26 +42,15 @@ def including_texts(images: Gaussian, texts: Gaussian) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def roots(
-    images: Gaussian, texts: Gaussian, empty: np.ndarray, *, with_empty: bool = True
-) -> np.ndarray:
-    """Float[images, dim]: a root for each image from its uncertainty.
-
-    Args:
-      images: N Gaussians.
-      texts: M Gaussians.
-      empty: Float[dim], mean of the empty caption, the root of all.
-      with_empty: the direction half-way between the best including text and the empty caption;
-        without it, that text alone.
-    """
-    best = np.asarray(texts.mean)[including_texts(images, texts)]
-    return _unit(best + empty if with_empty else best)
+def unit(x: np.ndarray) -> np.ndarray:
+    """Vectors of length one in the same directions."""
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def path(starts: np.ndarray, ends: np.ndarray, steps: int) -> np.ndarray:
     """Float[rows, steps, dim]: unit vectors from each start towards its end, which is left out."""
     parts = (np.arange(steps) / steps)[None, :, None]
-    return _unit(starts[:, None] + parts * (ends - starts)[:, None])
+    return unit(starts[:, None] + parts * (ends - starts)[:, None])
 
 
 def traverse(
@@ -114,7 +103,3 @@ def traversal_metrics(
         levels = np.mean(hits, axis=0)
         result |= {f"recall_level{k}": value for k, value in enumerate(levels, 1)}
     return {name: float(value) for name, value in result.items()}
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)

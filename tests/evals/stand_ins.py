@@ -80,6 +80,20 @@ def karpathy(root: Path, file: str, folder: str, captions: int = 6) -> Path:
     return root
 
 
+def hierarcaps(root: Path, folder: str = "assets/test_imgs", count: int = 5) -> Path:
+    """As the repository of HierarCaps has it; commas and quotes stand in captions."""
+    lines = ["id,captions,image_url"]
+    for n in range(count):
+        name = f"COCO_val2014_{100 + n:012}.jpg"
+        levels = (
+            f'animal => pet {n % 2} => a small, soft pet {n} => A ""small"", soft pet {n} sits.'
+        )
+        lines.append(f'{n},"{levels}",http://images.cocodataset.org/val2014/{name}')
+        write(root / folder / name, jpeg(n))
+    write(root / "data" / "hierarcaps_test.csv", "\n".join(lines) + "\n")
+    return root
+
+
 def tars(root: Path, count: int = 6, spoilt: str = "") -> Path:
     for tar_number in range(2):
         path = root / "test" / f"{tar_number}.tar"

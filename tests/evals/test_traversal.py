@@ -33,7 +33,8 @@ def test_starts_and_including_texts_are_those_of_the_released_code():
 def test_metrics_are_those_of_the_released_code(kind, steps):
     ends = DATA["root"]
     if kind != "det":
-        ends = traversal.roots(IMAGES, TEXTS, DATA["root"], with_empty=kind != "unc")
+        including = TEXTS.mean[traversal.including_texts(IMAGES, TEXTS)]
+        ends = traversal.unit(including + (DATA["root"] if kind != "unc" else 0))
     found = traversal.traverse(IMAGES, TEXTS, ends, steps)
     ours = traversal.traversal_metrics(found, CAPTIONS, INFO["captions"])
     theirs = INFO["results"][f"{kind}_steps{steps}"]

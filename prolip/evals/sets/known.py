@@ -6,7 +6,15 @@ from functools import partial
 from pathlib import Path
 
 from prolip.evals.sets import class_names
-from prolip.evals.sets.layouts import captioned, cifar, cub, folders, imagenet_flat, stored
+from prolip.evals.sets.layouts import (
+    captioned,
+    cifar,
+    cub,
+    folders,
+    hierarcaps,
+    imagenet_flat,
+    stored,
+)
 from prolip.evals.sets.listing import Listing
 
 TARS = "Tars of CLIP_benchmark's form (test/*.tar with .cls, classnames.txt) are read too."
@@ -158,6 +166,16 @@ SETS = (
         partial(captioned.read, file="dataset_flickr30k.json"),
         images=1_000,
         captions=5_000,
+    ),
+    Known(
+        "hierarcaps",
+        "HierarCaps, test; four captions of each image from general to specific (arXiv 2407.08521)",
+        "Clone github.com/TAU-VAILab/hierarcaps and give its folder: it has "
+        "data/hierarcaps_test.csv and, in assets/test_imgs, the images, which are COCO's. Or a "
+        "folder with hierarcaps_test.csv and val2014/ of cocodataset.org's val2014.zip.",
+        hierarcaps.read,
+        images=1_000,
+        captions=4_000,
     ),
     Known(
         "folder",

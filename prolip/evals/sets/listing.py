@@ -21,6 +21,8 @@ class Captions:
     ids: np.ndarray  # Int64[captions], as the file numbers them.
     image_of_text: np.ndarray  # Int64[captions]: row of each caption's image.
     image_ids: np.ndarray  # Int64[images], as the file numbers them.
+    # Of each image, from general to specific, in a row; 0: captions are not of levels.
+    levels: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Listing:
                 captions.ids[kept],
                 np.array([place[int(captions.image_of_text[i])] for i in kept], np.int64),
                 captions.image_ids[rows],
+                captions.levels,
             )
         open_row = self.open
         return dataclasses.replace(

@@ -1,13 +1,13 @@
-"""From the embeddings of a set to its numbers: zero-shot classification, or retrieval."""
+"""From the embeddings of a set to its numbers: classification, retrieval, or a hierarchy."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from prolip.config import EvalConfig
-from prolip.evals.benchmarks import annotations, coco
-from prolip.evals.context import EvalResult, finite, host_gaussian, variance_trace
+from prolip.config import ConfigError, EvalConfig, SlotsConfig
+from prolip.evals.benchmarks import annotations, coco, hierarcaps
+from prolip.evals.context import ONE_SLOT, EvalResult, finite, host_gaussian, variance_trace
 from prolip.evals.metrics import KS, blocks
 from prolip.evals.retrieval import retrieval
 from prolip.evals.sets.listing import Captions
@@ -20,7 +20,11 @@ WAYS = ("image_to_text", "text_to_image")
 
 
 def measure(
-    opened: Opened, images: Gaussian, encode_text: EncodeText, config: EvalConfig
+    opened: Opened,
+    images: Gaussian,
+    encode_text: EncodeText,
+    config: EvalConfig,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> EvalResult:
     """Numbers of a set under `sets/<name>/`, and what was measured beside them.
 
@@ -30,36 +34,58 @@ def measure(
       encode_text: gives float32 [texts, dim]; the templates filled with names go in as they are,
         so that the final text is cleaned, not its parts.
       config: sizes of blocks and number of bins.
+      slots: of a model whose embeddings are sets.
+
+    Raises:
+      ConfigError: a hierarchy, and a model with sets.
     """
-    if opened.listing.captions is None:
-        result = _classified(opened, images, encode_text, config)
+    captions = opened.listing.captions
+    if captions is None:
+        result = _classified(opened, images, encode_text, config, slots)
+    elif captions.levels:
+        if slots.count > 1:
+            raise ConfigError(
+                f"{opened.name} is measured on the way from one point to another, and this model "
+                "has sets of them; leave it out"
+            )
+        result = _hierarchy(images, encode_text, captions)
     else:
-        result = _retrieved(opened, images, encode_text, config, opened.listing.captions)
+        result = _retrieved(opened, images, encode_text, config, captions, slots)
     metrics = {f"sets/{opened.name}/{name}": value for name, value in result.metrics.items()}
     return EvalResult(finite(metrics), result.arrays, result.notes | {"about": opened.about})
 
 
 def classes_of(
-    names: Sequence[str], templates: Sequence[str], encode_text: EncodeText, block: int
+    names: Sequence[str],
+    templates: Sequence[str],
+    encode_text: EncodeText,
+    block: int,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> Gaussian:
     """The Gaussian of each class, [names, dim]; at most about `block` prompts are in memory."""
     parts = []
     for rows in blocks(len(names), max(1, block // len(templates))):
         prompts = encode_text(prompts_of(names[rows], templates))
-        parts.append(class_embeddings(prompts, len(names[rows])))
+        parts.append(class_embeddings(prompts, len(names[rows]), slots))
     return host_gaussian(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
 def _classified(
-    opened: Opened, images: Gaussian, encode_text: EncodeText, config: EvalConfig
+    opened: Opened,
+    images: Gaussian,
+    encode_text: EncodeText,
+    config: EvalConfig,
+    slots: SlotsConfig,
 ) -> EvalResult:
     listing = opened.listing
     assert opened.prompts is not None
-    classes = classes_of(listing.names, opened.prompts.templates, encode_text, config.block)
-    values = zero_shot(images, classes, listing.labels, config.bins, config.block)
+    templates = opened.prompts.templates
+    classes = classes_of(listing.names, templates, encode_text, config.block, slots)
+    values = zero_shot(images, classes, listing.labels, config.bins, config.block, slots)
+    best = best_classes(images, classes, block=config.block, slots=slots)
     arrays = {
         "label": listing.labels,
-        "predicted": best_classes(images, classes, block=config.block)[:, 0].astype(np.int32),
+        "predicted": best[:, 0].astype(np.int32),
         "image_uncertainty": variance_trace(images).astype(np.float32),
         "class_uncertainty": variance_trace(classes).astype(np.float32),
     }
@@ -72,10 +98,12 @@ def _retrieved(
     encode_text: EncodeText,
     config: EvalConfig,
     captions: Captions,
+    slots: SlotsConfig,
 ) -> EvalResult:
     texts = encode_text(captions.texts)
     own = captions.image_of_text[:, None]
-    values = retrieval(images, texts, own, block=config.block)
+    how: dict[str, Any] = {"block": config.block, "slots": slots}
+    values = retrieval(images, texts, own, **how)
     for variant in ("", "mean/"):
         recalls = [values[f"{way}/{variant}recall@{k}"] for way in WAYS for k in KS]
         values[f"{variant}rsum"] = 100 * sum(recalls)
@@ -84,6 +112,15 @@ def _retrieved(
         if annotations.location() is None:
             notes["without"] = f"COCO 1K, CxC, ECCV Caption: {annotations.INSTALL}"
         else:
-            more = coco(images, texts, captions.image_ids, captions.ids, block=config.block)
+            more = coco(images, texts, captions.image_ids, captions.ids, **how)
             values |= more
     return EvalResult(values, {}, notes)
+
+
+def _hierarchy(images: Gaussian, encode_text: EncodeText, captions: Captions) -> EvalResult:
+    texts, empty = encode_text(captions.texts), encode_text([""])
+    rows = range(0, len(captions.texts), captions.levels)
+    own = [captions.texts[row : row + captions.levels] for row in rows]
+    values = hierarcaps(images, texts, np.asarray(empty.mean)[0], own)
+    arrays = {"caption_uncertainty": variance_trace(texts).astype(np.float32)}
+    return EvalResult(values, arrays)
