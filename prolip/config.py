@@ -1,6 +1,7 @@
 """The list of options and defaults, and the way between files, dictionaries and dataclasses.
 
-Long because it is the one list; its part on data is `prolip.config_data`.
+Long because it is the one list; its parts on data and on the objective are `prolip.config_data` and
+`prolip.config_objective`.
 
 Each part of the program receives its own dataclass, never the whole configuration. Files in
 `configs/` return an `ml_collections.ConfigDict` made from `TrainConfig`, so that
@@ -22,6 +23,7 @@ from prolip.config_data import CaptionSampling as CaptionSampling
 from prolip.config_data import Cleaning as Cleaning
 from prolip.config_data import DataConfig as DataConfig
 from prolip.config_data import TokenizerConfig as TokenizerConfig
+from prolip.config_objective import ObjectiveConfig as ObjectiveConfig
 
 T = TypeVar("T")
 
@@ -30,8 +32,6 @@ Heads = Literal["paper", "released", "deterministic"]
 Remat = Literal["none", "dots", "hidden", "full"]
 DType = Literal["float32", "bfloat16", "float64"]
 AttentionKernel = Literal["einsum", "cudnn"]
-Form = Literal["exact", "released"]
-Positives = Literal["paired", "extended"]
 Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "constant", "rsqrt"]
 NonFinite = Literal["stop", "skip"]
@@ -47,20 +47,21 @@ BOUNDS = {
             *("depth", "num_heads", "mlp_dim", "length", "vocab_size", "embed_dim", "unroll"),
             *("mask_every", "reference_world_size", "every", "batch", "block", "bins"),
             *("keep_latest", "max_captions", "max_pixels", "max_logit_scale"),
+            "pcme_samples",
         ),
         (1, math.inf),
     ),
     **dict.fromkeys(
         (
             *("warmup_steps", "cooldown_steps", "max_skipped", "num_threads", "num_workers"),
-            *("prefetch", "block_rows"),
+            *("prefetch", "block_rows", "triplet_margin", "pseudo_positives"),
         ),
         (0, math.inf),
     ),
     **dict.fromkeys(
         (
             *("flip", "jitter_probability", "grey_probability", "mixup", "max_bad_fraction"),
-            *("mask_image_keep", "mask_text_drop", "caption_whole"),
+            *("mask_image_keep", "mask_text_drop", "caption_whole", "label_smoothing"),
         ),
         (0, 1),
     ),
@@ -125,31 +126,6 @@ class ModelConfig:
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0
     log_var_init: float = -10.0  # Bias of both log-variance heads.
-
-
-@dataclasses.dataclass(frozen=True)
-class ObjectiveConfig:
-    """Weights of the terms of the loss; a weight of zero leaves the term out of the total."""
-
-    ppcl: float = 1.0
-    siglip: float = 0.0
-    clip: float = 0.0
-    bottleneck: float = 1e-4
-    inclusion_image_text: float = 1e-7
-    inclusion_masked: float = 1e-3
-    # A text in the next more general one of its batch, by the captions known for each image.
-    inclusion_text_text: float = 0.0
-    inclusion_scale: float = 1000.0
-    inclusion_eps: float = -20.0
-    form: Form = "exact"  # Of the inclusion and bottleneck terms.
-    # "extended": every known valid pair of the batch is a positive, not the drawn pair alone.
-    positives: Positives = "paired"
-    mask_every: int = 8  # Every eighth row of the global batch gets masked views.
-    mask_image_keep: float = 0.75  # Part of the patches that a masked image keeps.
-    mask_text_drop: float = 0.75  # Probability that a token of a masked text is replaced.
-    # The released code adds inclusion and bottleneck once per process of its ring: 32 reproduces
-    # the effective weights of the published runs.
-    reference_world_size: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ LEVELS = {
     "prolip.blocks": 0,
     "prolip.config": 0,
     "prolip.config_data": 0,
+    "prolip.config_objective": 0,
     "prolip.exit_codes": 0,
     "prolip.distributed": 0,
     "prolip.sharding": 0,

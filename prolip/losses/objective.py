@@ -13,9 +13,13 @@ from prolip.gaussian import Gaussian
 from prolip.losses.bottleneck import bottleneck
 from prolip.losses.inclusion import inclusion
 from prolip.losses.order import next_includer
-from prolip.losses.pairwise import Logit, streamed_ppcl, streamed_siglip
-from prolip.losses.positives import known_pairs, pair_facts
+from prolip.losses.pairwise import Logit, dense_targets, streamed_ppcl, streamed_siglip
+from prolip.losses.pcme import pcme
+from prolip.losses.pcmepp import streamed_pcmepp
+from prolip.losses.positives import ColumnFacts, RowFacts, known_pairs, pair_facts
+from prolip.losses.soft_labels import soft_labels
 from prolip.losses.softmax import streamed_clip
+from prolip.losses.triplet import triplet
 
 
 class Embeddings(NamedTuple):
@@ -35,6 +39,7 @@ def objective(
     captions: jax.Array,
     caption: jax.Array,
     weight: jax.Array | None = None,
+    key: jax.Array | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Total loss of the global batch and, without their weights, the terms that make it.
 
@@ -47,6 +52,7 @@ def objective(
       caption: [B] id of the caption drawn for each image.
       weight: [B] the part of each image that is its own, the rest being of the image B - 1 - i;
         None if no image is blended.
+      key: of what is drawn in this step: samples of PCME.
 
     Returns:
       The total, and metrics: `loss/<term>`, mean cosine of positive and of negative pairs, mean
@@ -55,14 +61,7 @@ def objective(
     image, text = embeddings.image, embeddings.text
     facts = pair_facts(captions, caption, extended=config.positives == "extended", weight=weight)
     logit = Logit(logit_scale, logit_bias)
-    contrastive: dict[str, tuple[float, Callable[[], tuple[jax.Array, dict[str, jax.Array]]]]] = {
-        "ppcl": (config.ppcl, lambda: streamed_ppcl(image, text, logit, *facts)),
-        "siglip": (
-            config.siglip,
-            lambda: streamed_siglip(image.mean, text.mean, logit, *facts),
-        ),
-        "clip": (config.clip, lambda: streamed_clip(image.mean, text.mean, logit_scale, *facts)),
-    }
+    contrastive = _contrastive(config, image, text, logit, facts, key)
     forms = config.form
     # Once per process of the ring that the published runs used.
     repeats = config.reference_world_size
@@ -93,14 +92,48 @@ def objective(
             )
     values: dict[str, tuple[float, jax.Array]] = {}
     sums: dict[str, jax.Array] | None = None
-    for name, (factor, pairs) in contrastive.items():
-        if factor:
+    for name, pairs in contrastive.items():
+        if factor := getattr(config, name):
             value, sums = pairs()
             values[name] = factor, value
     values |= {name: (factor, term()) for name, (factor, term) in terms.items() if factor}
     total = sum((weight * value for weight, value in values.values()), start=jnp.zeros(()))
     metrics = {f"loss/{name}": value for name, (_, value) in values.items()}
     return total, metrics | _statistics(embeddings, sums)
+
+
+def _contrastive(
+    config: ObjectiveConfig,
+    image: Gaussian,
+    text: Gaussian,
+    logit: Logit,
+    facts: tuple[RowFacts, ColumnFacts],
+    key: jax.Array | None,
+) -> dict[str, Callable[[], tuple[jax.Array, dict[str, jax.Array]]]]:
+    """Terms that look at all pairs, by their key: what gives the value and sums over pairs."""
+    labels = soft_labels(config)
+    means = image.mean, text.mean
+
+    def sampled() -> tuple[jax.Array, dict[str, jax.Array]]:
+        if key is None:
+            raise ValueError("objective.pcme draws samples: it needs a key")
+        targets, sums = dense_targets(*means, *facts)
+        return pcme(image, text, *logit, key, config.pcme_samples, targets, config.form), sums
+
+    def triplets() -> tuple[jax.Array, dict[str, jax.Array]]:
+        targets, sums = dense_targets(*means, *facts)
+        return triplet(*means, config.triplet_margin, config.triplet_negatives, targets), sums
+
+    return {
+        "ppcl": lambda: streamed_ppcl(image, text, logit, *facts, labels),
+        "siglip": lambda: streamed_siglip(*means, logit, *facts, labels),
+        "clip": lambda: streamed_clip(*means, logit.scale, *facts, labels),
+        "pcmepp": lambda: streamed_pcmepp(
+            image, text, logit, *facts, config.pseudo_positives, config.label_smoothing
+        ),
+        "pcme": sampled,
+        "triplet": triplets,
+    }
 
 
 def _included(
@@ -128,6 +161,8 @@ def _statistics(embeddings: Embeddings, sums: dict[str, jax.Array] | None) -> di
     num = len(image.mean)
     # As a float: the square of 65,536 is no int32.
     others = jnp.maximum(float(num) ** 2 - matches, 1)
+    if "clean" in sums:
+        statistics["noisy_pairs/clean"] = sums["clean"]
     return statistics | {
         "similarity/positive": product / matches,
         "similarity/negative": (every - product) / others,

@@ -1,5 +1,6 @@
 """Sigmoid losses over all image-text pairs of the global batch: PPCL and SigLIP."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -10,11 +11,13 @@ from prolip import gaussian, sharding
 from prolip.gaussian import Gaussian
 from prolip.losses.positives import (
     ColumnFacts,
+    Own,
     RowFacts,
     block_matches,
     block_targets,
     diagonal,
 )
+from prolip.losses.soft_labels import PLAIN, SoftLabels, own_pairs, sigmoid_pairs
 from prolip.losses.streamed import Sums, pair_sum
 
 Targets = Bool[Array, "images texts"] | Float[Array, "images texts"]
@@ -116,10 +119,14 @@ def streamed_ppcl(
     logit: Logit,
     row_facts: RowFacts,
     column_facts: ColumnFacts,
+    labels: SoftLabels = PLAIN,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """`ppcl` without any array of the size of the pairs; and sums over the matching pairs."""
+    """`ppcl` without any array of the size of the pairs; and sums over the matching pairs.
+
+    Its targets may be soft.
+    """
     rows, columns = (Side(wide(g.mean), g.uncertainty) for g in (images, texts))
-    return _streamed(rows, columns, logit, row_facts, column_facts)
+    return _streamed(rows, columns, logit, row_facts, column_facts, labels)
 
 
 def streamed_siglip(
@@ -128,19 +135,42 @@ def streamed_siglip(
     logit: Logit,
     row_facts: RowFacts,
     column_facts: ColumnFacts,
+    labels: SoftLabels = PLAIN,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """`siglip` without any array of the size of the pairs; and sums over the matching pairs."""
+    """`siglip` without any array of the size of the pairs; and sums over the matching pairs.
+
+    Its targets may be soft.
+    """
     rows, columns = (
         Side(wide(mean), jnp.zeros_like(wide(mean[:, 0]))) for mean in (image_means, text_means)
     )
-    return _streamed(rows, columns, logit, row_facts, column_facts)
+    return _streamed(rows, columns, logit, row_facts, column_facts, labels)
 
 
 def _streamed(
-    rows: Side, columns: Side, logit: Logit, row_facts: RowFacts, column_facts: ColumnFacts
+    rows: Side,
+    columns: Side,
+    logit: Logit,
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+    labels: SoftLabels,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    total, statistics = pair_sum(_block, rows, columns, logit, row_facts, column_facts)
-    return total / len(rows.mean), statistics
+    extra = {}
+    if labels != PLAIN:
+        score = (rows.mean * columns.mean).sum(-1) - (rows.trace + columns.trace) / 2
+        drawn = logit.scale * score + logit.bias
+        losses = -jax.nn.log_sigmoid(drawn)
+        own = own_pairs(drawn, losses, logit.scale, row_facts.weight, labels)
+        row_facts, column_facts = row_facts._replace(own=own), column_facts._replace(own=own)
+        extra = clean_statistics(own)
+    block = _block if labels == PLAIN else functools.partial(_block, labels=labels)
+    total, statistics = pair_sum(block, rows, columns, logit, row_facts, column_facts)
+    return total / len(rows.mean), statistics | extra
+
+
+def clean_statistics(own: Own) -> dict[str, jax.Array]:
+    """Mean probability that a drawn pair is right, where it is asked for."""
+    return {} if own.clean is None else {"clean": own.clean.mean()}
 
 
 def _block(
@@ -150,13 +180,17 @@ def _block(
     row_facts: RowFacts,
     column_facts: ColumnFacts,
     valid: jax.Array | None,
+    labels: SoftLabels = PLAIN,
 ) -> Sums:
     product = dot(rows.mean, columns.mean.T)
     score = product - (rows.trace[:, None] + columns.trace[None, :]) / 2
     logits = logit.scale * score + logit.bias
     matches = block_matches(row_facts, column_facts)
     targets = block_targets(row_facts, column_facts, matches)
-    if targets.dtype == bool:
+    if labels != PLAIN:
+        targets = targets.astype(logits.dtype)
+        losses, slope = sigmoid_pairs(logits, targets, row_facts, column_facts, labels)
+    elif targets.dtype == bool:
         # By the logit of being right: a small loss of a match is no difference of large numbers.
         signed = jnp.where(targets, -logits, logits)
         losses, slope = _softplus(signed)
@@ -176,6 +210,19 @@ def _block(
         Side(dot(scaled.T, rows.mean), -scaled.sum(0) / 2),
         Logit((slope * score).sum(1).sum(), slope.sum(1).sum()),
     )
+
+
+def dense_targets(
+    image_means: Float[Array, "images dim"],
+    text_means: Float[Array, "texts dim"],
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+) -> tuple[Targets, dict[str, jax.Array]]:
+    """Targets of all pairs at once, laid out by image; and sums over the matching pairs."""
+    column_facts = sharding.replicate(column_facts)
+    matches = block_matches(row_facts, column_facts)
+    product = jax.lax.stop_gradient(mean_logits(wide(image_means), wide(text_means), 1.0))
+    return block_targets(row_facts, column_facts, matches), match_sums(product, matches)
 
 
 def match_sums(product: jax.Array, matches: jax.Array) -> dict[str, jax.Array]:

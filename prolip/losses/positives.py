@@ -54,6 +54,21 @@ def blended(
     return weight[:, None] * own + (1 - weight[:, None]) * jnp.flip(own, 0)
 
 
+def transposed(positives: Shaped[Array, "images texts"]) -> Shaped[Array, "texts images"]:
+    """Matches of texts, laid out by text."""
+    if sharding.no_mesh():
+        return positives.T
+    return jax.sharding.reshard(positives.T, sharding.spec("batch", "dim"))
+
+
+class Own(NamedTuple):
+    """What soft labels need to know of the drawn pair of each row, which is that of its column."""
+
+    least: Float[Array, " pairs"]  # The least logit that counts as at least that of the pair.
+    part: Float[Array, " pairs"]  # Label of the pair: less than one where the image is blended.
+    clean: Float[Array, " pairs"] | None  # Probability that it is no wrong pair.
+
+
 class RowFacts(NamedTuple):
     """What tells which texts match the images of some rows."""
 
@@ -63,6 +78,7 @@ class RowFacts(NamedTuple):
     other_position: Int[Array, " rows"] | None
     other_captions: Int[Array, "rows known"] | None
     weight: Float[Array, " rows"] | None  # Part of each image that is its own.
+    own: Own | None = None  # Where labels are soft.
 
 
 class ColumnFacts(NamedTuple):
@@ -70,6 +86,7 @@ class ColumnFacts(NamedTuple):
 
     position: Int[Array, " columns"]
     caption: Int[Array, " columns"]  # Id of the caption that was drawn.
+    own: Own | None = None  # Where labels are soft.
 
 
 def pair_facts(

@@ -1,20 +1,30 @@
 """CLIP's symmetric softmax loss over the global batch."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from prolip import sharding
-from prolip.losses.pairwise import Targets, dot, match_sums, mean_logits, wide
+from prolip.losses.pairwise import (
+    Targets,
+    clean_statistics,
+    dot,
+    match_sums,
+    mean_logits,
+    wide,
+)
 from prolip.losses.positives import (
     ColumnFacts,
+    Own,
     RowFacts,
     block_matches,
     block_targets,
     diagonal,
+    transposed,
 )
+from prolip.losses.soft_labels import PLAIN, SoftLabels, own_pairs, relabelled
 from prolip.losses.streamed import Sums, gather, length, over_batch, pair_sum, scan_chunks
 
 
@@ -41,7 +51,7 @@ def clip(
     by_text = mean_logits(text_means, image_means, logit_scale)
     to_text, to_image = diagonal(by_image), diagonal(by_text)
     if positives is not None:
-        to_text, to_image = positives, _transpose(positives)
+        to_text, to_image = positives, transposed(positives)
     return (_cross_entropy(by_image, to_text) + _cross_entropy(by_text, to_image)) / 2
 
 
@@ -53,28 +63,29 @@ def _cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return -jnp.where(targets > 0, log_p * share, 0).sum() / len(logits)
 
 
-def _transpose(positives: jax.Array) -> jax.Array:
-    """Targets of texts, laid out by text."""
-    if sharding.no_mesh():
-        return positives.T
-    return jax.sharding.reshard(positives.T, sharding.spec("batch", "dim"))
-
-
 class _Norm(NamedTuple):
     """What a row, or a column, of the logits is normalised by."""
 
-    log_sum: Float[Array, " rows"]  # Log of the sum of the exponentials of its logits.
-    total: Float[Array, " rows"]  # Of its targets.
+    log_sum: Float[Array, "..."]  # Log of the sum of the exponentials of its logits.
+    total: Float[Array, "..."]  # Of its targets.
+    plain: Float[Array, "..."] | None = None  # `log_sum` before mismatches weigh less.
+
+
+class Side(NamedTuple):
+    """What is known of the rows [rows, 1], or of the columns [1, columns], of a block."""
+
+    norm: _Norm | None
+    own: Own | None
 
 
 class _Rows(NamedTuple):
     facts: RowFacts
-    norm: _Norm
+    norm: _Norm | None
 
 
 class _Columns(NamedTuple):
     facts: ColumnFacts
-    norm: _Norm
+    norm: _Norm | None
 
 
 def streamed_clip(
@@ -83,56 +94,78 @@ def streamed_clip(
     logit_scale: Float[Array, ""],
     row_facts: RowFacts,
     column_facts: ColumnFacts,
+    labels: SoftLabels = PLAIN,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """`clip` without any array of the size of the pairs; and sums over the matching pairs.
 
-    Two passes: the normalisers of rows and columns, then the loss and its gradients.
+    Two passes: the normalisers of rows and columns, then the loss and its gradients; a third one
+    between them where mismatches weigh less. Its targets may be soft.
     """
     rows, columns = wide(image_means), wide(text_means)
+    # The gradient through the normalisers is part of the last pass.
+    frozen = jax.lax.stop_gradient((rows, columns, logit_scale))
+    drawn = frozen[2] * (frozen[0] * frozen[1]).sum(-1)
+    if labels != PLAIN:
+        own = own_pairs(drawn, jnp.zeros_like(drawn), frozen[2], row_facts.weight, PLAIN)
+        row_facts, column_facts = row_facts._replace(own=own), column_facts._replace(own=own)
     norms = over_batch(
-        _norms,
+        functools.partial(_norms, labels=labels),
         (True, True, False, True, True),
         (_Norm(True, True), _Norm(True, True)),  # type: ignore[arg-type]
     )
-    # The gradient through the normalisers is part of the second pass.
-    row_norm, column_norm = norms(
-        *jax.lax.stop_gradient((rows, columns, logit_scale)), row_facts, column_facts
-    )
+    found = norms(*frozen, _Rows(row_facts, None), _Columns(column_facts, None))
+    if labels.lighter:
+        first = tuple(norm._replace(plain=norm.log_sum) for norm in found)
+        second = norms(*frozen, _Rows(row_facts, first[0]), _Columns(column_facts, first[1]))
+        found = tuple(
+            norm._replace(plain=before.plain) for norm, before in zip(second, first, strict=True)
+        )
+    extra = {}
+    if labels.reweighted:
+        losses = (found[0].log_sum + found[1].log_sum) / 2 - drawn
+        own = own_pairs(drawn, losses, frozen[2], row_facts.weight, labels)
+        row_facts, column_facts = row_facts._replace(own=own), column_facts._replace(own=own)
+        extra = clean_statistics(own)
     total, statistics = pair_sum(
-        _block,
+        functools.partial(_block, labels=labels, count=len(columns)),
         rows,
         columns,
         logit_scale,
-        _Rows(row_facts, row_norm),
-        _Columns(column_facts, column_norm),
+        _Rows(row_facts, found[0]),
+        _Columns(column_facts, found[1]),
     )
-    return total / (2 * len(rows)), statistics
+    return total / (2 * len(rows)), statistics | extra
 
 
 def _norms(
     rows: jax.Array,
     columns: jax.Array,
     scale: jax.Array,
-    row_facts: RowFacts,
-    column_facts: ColumnFacts,
+    row_facts: _Rows,
+    column_facts: _Columns,
     axes: Any,
+    labels: SoftLabels,
 ) -> tuple[_Norm, _Norm]:
     num_columns = length(columns)
     if axes is not None:
         columns, column_facts = gather((columns, column_facts), axes)
 
     def one(
-        norm: _Norm | None, columns: jax.Array, facts: ColumnFacts, valid: jax.Array | None
+        norm: _Norm | None, columns: jax.Array, facts: _Columns, valid: jax.Array | None
     ) -> tuple[_Norm, _Norm]:
         logits = scale * dot(rows, columns.T)
-        targets = _targets(row_facts, facts)
-        if valid is not None:
-            logits = jnp.where(valid[None, :], logits, -jnp.inf)
-            targets = jnp.where(valid[None, :], targets, 0)
-        here = _Norm(jax.nn.logsumexp(logits, axis=1), targets.sum(1))
+        targets = _targets(row_facts.facts, facts.facts)
+        sums = []
+        for axis, side in ((1, _by_row(row_facts)), (0, _by_column(facts))):
+            counted, wanted = soft(logits, targets, side, labels)
+            if valid is not None:
+                counted = jnp.where(valid[None, :], counted, -jnp.inf)
+                wanted = jnp.where(valid[None, :], wanted, 0)
+            sums.append(_Norm(jax.nn.logsumexp(counted, axis=axis), wanted.sum(axis)))
+        here, by_column = sums
         if norm is not None:
             here = _Norm(jnp.logaddexp(norm.log_sum, here.log_sum), norm.total + here.total)
-        return here, _Norm(jax.nn.logsumexp(logits, axis=0), targets.sum(0))
+        return here, by_column
 
     row_norm, column_norm = scan_chunks(one, len(rows), columns, column_facts)
     if axes is None:
@@ -156,19 +189,17 @@ def _block(
     row_facts: _Rows,
     column_facts: _Columns,
     valid: jax.Array | None,
+    labels: SoftLabels,
+    count: int,
 ) -> Sums:
     product = dot(rows, columns.T)
     logits = scale * product
     matches = block_matches(row_facts.facts, column_facts.facts)
     targets = block_targets(row_facts.facts, column_facts.facts, matches).astype(logits.dtype)
     losses = slope = jnp.zeros_like(logits)
-    by_row = (row_facts.norm.log_sum[:, None], row_facts.norm.total[:, None])
-    by_column = (column_facts.norm.log_sum[None, :], column_facts.norm.total[None, :])
-    for log_sum, total in (by_row, by_column):
-        share = targets / jnp.where(total > 0, total, 1)
-        # Pair by pair: sums over the batch of large numbers would only differ by the loss.
-        losses = losses + share * (log_sum - logits)
-        slope = slope + jnp.where(total > 0, jnp.exp(logits - log_sum), 0) - share
+    for side in (_by_row(row_facts), _by_column(column_facts)):
+        more, steeper = one_way(logits, targets, side, labels, count)
+        losses, slope = losses + more, slope + steeper
     if valid is not None:
         losses, slope = (jnp.where(valid[None, :], x, 0) for x in (losses, slope))
         matches = matches & valid[None, :]
@@ -180,6 +211,50 @@ def _block(
         dot(scaled.T, rows),
         (slope * product).sum(1).sum(),
     )
+
+
+def soft(
+    logits: jax.Array, targets: jax.Array, side: Side, labels: SoftLabels
+) -> tuple[jax.Array, jax.Array]:
+    """How pairs count in the normaliser of one direction, as logits; and what they should get."""
+    counted = logits
+    if labels.lighter and side.norm is not None and side.norm.plain is not None:
+        share = jnp.exp(jnp.minimum(logits - side.norm.plain, 0))
+        counted = jnp.where(targets > 0, logits, logits + jnp.log1p(-share))
+    if labels.relabelled and side.own is not None:
+        found = relabelled(logits, targets, side.own.least, side.own.part)
+        targets = targets + labels.relabelled * (found - targets)
+    return counted, targets
+
+
+def one_way(
+    logits: jax.Array, targets: jax.Array, side: Side, labels: SoftLabels, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """Cross-entropy of each pair in one direction over `count` others, and its slope.
+
+    Pair by pair: sums over the batch of large numbers would only differ by the loss.
+    """
+    assert side.norm is not None
+    counted, wanted = soft(logits, targets, side, labels)
+    total = side.norm.total
+    share = wanted / jnp.where(total > 0, total, 1)
+    mass = jnp.where(total > 0, 1, 0).astype(logits.dtype)
+    if labels.smoothing:
+        share = (1 - labels.smoothing) * share + labels.smoothing / count
+        mass = (1 - labels.smoothing) * mass + labels.smoothing
+    losses = share * (side.norm.log_sum - logits)
+    slope = jnp.where(mass > 0, mass * jnp.exp(counted - side.norm.log_sum), 0) - share
+    if side.own is not None and side.own.clean is not None:
+        losses, slope = side.own.clean * losses, side.own.clean * slope
+    return losses, slope
+
+
+def _by_row(rows: _Rows) -> Side:
+    return jax.tree.map(lambda x: x[:, None], Side(rows.norm, rows.facts.own))
+
+
+def _by_column(columns: _Columns) -> Side:
+    return jax.tree.map(lambda x: x[None, :], Side(columns.norm, columns.facts.own))
 
 
 def _targets(rows: RowFacts, columns: ColumnFacts) -> jax.Array:

@@ -14,6 +14,7 @@ from prolip.config import ConfigError, TrainConfig
 from prolip.data.image import normalize
 from prolip.data.records import Batch
 from prolip.gaussian import Gaussian
+from prolip.losses.check import check as check_objective
 from prolip.losses.objective import Embeddings, objective
 from prolip.models.attention import check_kernel
 from prolip.models.text import masked
@@ -113,6 +114,7 @@ def loss_and_grads(
             batch.captions,
             batch.caption,
             weight,
+            jax.random.fold_in(key, 3),
         )
 
     return accumulate.value_and_grad(loss, params, passes)
@@ -124,12 +126,7 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
     if isinstance(mesh, jax.sharding.Mesh):  # An abstract one has no devices to run it on.
         check_kernel(config.model, mesh.devices.flat[0].platform)
     goal, shards, batch = config.objective, sharding.batch_shards(mesh), config.global_batch
-    for name in ("bottleneck", "inclusion_image_text", "inclusion_masked", "inclusion_text_text"):
-        if config.model.heads == "deterministic" and getattr(goal, name):
-            raise ConfigError(
-                f"config.objective.{name} needs variances, which config.model.heads=deterministic "
-                "does not have; set it to 0"
-            )
+    check_objective(goal, variances=config.model.heads != "deterministic")
     if batch % shards:
         raise ConfigError(
             f"config.global_batch: {batch} does not divide over {shards} devices "
