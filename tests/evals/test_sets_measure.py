@@ -110,7 +110,9 @@ def test_tfds_sets_are_read_from_their_records(tmp_path, monkeypatch):
     make_set(tmp_path, rows(5))
     read = functools.partial(DataConfig, image_feature="picture")
     monkeypatch.setattr(stored, "DataConfig", read)
-    small = dataclasses.replace(known.BY_NAME["folder"], tfds=("toy", "train", "kind"))
+    small = dataclasses.replace(
+        known.BY_NAME["folder"], tfds=stored.Prepared("toy", "train", "kind")
+    )
     monkeypatch.setitem(known.BY_NAME, "folder", small)
     opened = open_set(parse(f"folder=tfds:{tmp_path}"))
     assert opened.listing.names == ("round", "square")

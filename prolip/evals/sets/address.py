@@ -1,6 +1,6 @@
 """The words that name an evaluation set: `NAME=WHERE`, and after it options.
 
-imagenet=/data/imagenet/val
+imagenet=/data/imagenet/val real=/data/real.json
 imagenet_a=/data/imagenet-a prompts=siglip
 folder=/data/pets as=pets names=/data/pets/names.txt
 cifar10=tfds:/data/tfds
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from prolip.config import ConfigError
 
-OPTION = re.compile(r"\s+(as|prompts|names|partial)=(\S+)$")
+OPTION = re.compile(r"\s+(as|prompts|names|real|partial)=(\S+)$")
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 GRAMMAR = (
-    "write NAME=WHERE, and after it prompts=NAME_OR_FILE, names=FILE, as=NAME or partial=yes where "
-    "needed: 'imagenet=/data/imagenet/val prompts=siglip'"
+    "write NAME=WHERE, and after it prompts=NAME_OR_FILE, names=FILE, real=FILE, as=NAME or "
+    "partial=yes where needed: 'imagenet=/data/imagenet/val prompts=siglip'"
 )
 
 
@@ -30,6 +30,7 @@ class Address(NamedTuple):
     prompts: str = ""  # "": those that the set is usually measured with.
     names: str = ""  # A file of names; "": those that come along or are in the files.
     partial: bool = False  # Go on with a part of the set.
+    real: str = ""  # A file of ReaL labels.
 
 
 def parse(text: str) -> Address:
@@ -53,7 +54,7 @@ def parse(text: str) -> Address:
     name = options.get("as", kind)
     if not PLAIN.fullmatch(name):
         raise ConfigError(f"the set {text!r}: a name is of letters, digits, '_', '-' and '.'")
-    found = {key: options.get(key, "") for key in ("prompts", "names")}
+    found = {key: options.get(key, "") for key in ("prompts", "names", "real")}
     return Address(kind, where, name, **found, partial=partial == "yes")
 
 

@@ -32,8 +32,9 @@ class Known:
     classes: int = 0
     captions: int = 0
     prompts: str = "simple"  # The usual ones.
-    tfds: tuple[str, str, str] | None = None  # Data set, split, feature of the class.
+    tfds: stored.Prepared | None = None
     all_imagenet: bool = False  # All 1,000 classes of ImageNet can be answered.
+    real: bool = False  # There are ReaL labels of it.
 
     @property
     def counts(self) -> str:
@@ -63,13 +64,16 @@ SETS = (
         "imagenet-object-localization-challenge. Unpack it and give the folder of the images, as "
         "they are (their classes come from LOC_val_solution.csv or val.txt beside them, or by the "
         "numbers in their names), or moved into folders by WordNet id: val/n01440764/*.JPEG. "
-        "`imagenet=tfds:DIR` reads what `tfds build imagenet2012 --file_format=array_record` made.",
+        "`imagenet=tfds:DIR` reads what `tfds build imagenet2012 --file_format=array_record` made. "
+        "real=FILE after the place, the real.json of github.com/google-research/"
+        "reassessed-imagenet, adds real/top1: right is each label that people found right.",
         _imagenet,
         images=50_000,
         classes=1_000,
         prompts="openai",
-        tfds=("imagenet2012", "validation", "label"),
+        tfds=stored.Prepared("imagenet2012", "validation", "label", key="file_name"),
         all_imagenet=True,
+        real=True,
     ),
     Known(
         "imagenet_v2",
@@ -81,7 +85,7 @@ SETS = (
         images=10_000,
         classes=1_000,
         prompts="openai",
-        tfds=("imagenet_v2/matched-frequency", "test", "label"),
+        tfds=stored.Prepared("imagenet_v2/matched-frequency", "test", "label"),
         all_imagenet=True,
     ),
     Known(
@@ -93,7 +97,7 @@ SETS = (
         images=7_500,
         classes=200,
         prompts="openai",
-        tfds=("imagenet_a", "test", "label"),
+        tfds=stored.Prepared("imagenet_a", "test", "label"),
     ),
     Known(
         "imagenet_r",
@@ -104,7 +108,7 @@ SETS = (
         images=30_000,
         classes=200,
         prompts="openai",
-        tfds=("imagenet_r", "test", "label"),
+        tfds=stored.Prepared("imagenet_r", "test", "label"),
     ),
     Known(
         "imagenet_sketch",
@@ -115,7 +119,7 @@ SETS = (
         images=50_889,
         classes=1_000,
         prompts="openai",
-        tfds=("imagenet_sketch", "test", "label"),
+        tfds=stored.Prepared("imagenet_sketch", "test", "label"),
         all_imagenet=True,
     ),
     *(
@@ -129,7 +133,7 @@ SETS = (
             partial(_cifar, form),
             images=10_000,
             classes=classes,
-            tfds=(name, "test", "label"),
+            tfds=stored.Prepared(name, "test", "label"),
         )
         for name, title, archive, form, classes in (
             ("cifar10", "CIFAR-10", "cifar-10-binary.tar.gz", cifar.CIFAR10, 10),
@@ -145,7 +149,7 @@ SETS = (
         cub.read,
         images=5_794,
         classes=200,
-        tfds=("caltech_birds2011", "test", "label_name"),
+        tfds=stored.Prepared("caltech_birds2011", "test", "label_name"),
     ),
     Known(
         "coco",

@@ -27,7 +27,7 @@ class Captions:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """A set without its pixels; either `labels` or `captions` is filled."""
+    """A set without its pixels; either classes or `captions` are filled."""
 
     keys: tuple[str, ...]  # Of the images: a path below the folder, or a number.
     open: Callable[[int], Image.Image]  # The image of a row, in the mode that it is stored in.
@@ -35,6 +35,8 @@ class Listing:
     classes: tuple[str, ...] = ()  # What the files call the classes: WordNet ids, folders.
     names: tuple[str, ...] = ()  # What people call them, for prompts.
     captions: Captions | None = None
+    # Where several classes can be right: Int8[images, classes], RIGHT, WRONG or LEFT_OUT.
+    valid: np.ndarray | None = None
     # What else the files say: templates of a set that brings its own.
     templates: tuple[str, ...] = ()
 
@@ -50,6 +52,8 @@ class Listing:
         for row, key in enumerate(self.keys):
             label = self.classes[self.labels[row]] if len(self.labels) else ""
             digest.update(f"{key}\t{label}\n".encode())
+        if self.valid is not None:
+            digest.update(self.valid.tobytes())
         if self.captions is not None:
             own = zip(self.captions.ids, self.captions.image_of_text, strict=True)
             digest.update("".join(f"{i}\t{row}\n" for i, row in own).encode())
@@ -80,6 +84,7 @@ class Listing:
             open=lambda i: open_row(int(rows[i])),
             labels=self.labels[rows] if len(self.labels) else self.labels,
             captions=captions,
+            valid=self.valid if self.valid is None else self.valid[rows],
         )
 
 

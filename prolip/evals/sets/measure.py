@@ -9,6 +9,7 @@ from prolip.config import ConfigError, EvalConfig, SlotsConfig
 from prolip.evals.benchmarks import annotations, coco, hierarcaps
 from prolip.evals.context import ONE_SLOT, EvalResult, finite, host_gaussian, variance_trace
 from prolip.evals.metrics import KS, blocks
+from prolip.evals.multi_label import right_answers
 from prolip.evals.retrieval import retrieval
 from prolip.evals.sets.listing import Captions
 from prolip.evals.sets.opened import Opened
@@ -82,10 +83,19 @@ def _classified(
     templates = opened.prompts.templates
     classes = classes_of(listing.names, templates, encode_text, config.block, slots)
     values = zero_shot(images, classes, listing.labels, config.bins, config.block, slots)
-    best = best_classes(images, classes, block=config.block, slots=slots)
+
+    def answers(mean_only: bool) -> np.ndarray:
+        how: dict[str, Any] = {"mean_only": mean_only, "block": config.block, "slots": slots}
+        return best_classes(images, classes, **how)[:, 0].astype(np.int32)
+
+    if listing.valid is not None:
+        for variant, mean_only in (("", False), ("mean/", True)):
+            right = right_answers(answers(mean_only), listing.valid)
+            values[f"real/{variant}top1"] = float(right.mean()) if len(right) else float("nan")
+        values["real/num_images"] = float(len(right))
     arrays = {
         "label": listing.labels,
-        "predicted": best[:, 0].astype(np.int32),
+        "predicted": answers(mean_only=False),
         "image_uncertainty": variance_trace(images).astype(np.float32),
         "class_uncertainty": variance_trace(classes).astype(np.float32),
     }

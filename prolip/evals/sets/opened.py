@@ -13,6 +13,7 @@ from prolip.config import ConfigError
 from prolip.data.files.names import printable
 from prolip.data.near import unknown
 from prolip.data.records import DataError
+from prolip.evals.multi_label import RIGHT
 from prolip.evals.sets import class_names, prompts
 from prolip.evals.sets.address import Address
 from prolip.evals.sets.known import BY_NAME, Known, read_tars
@@ -20,6 +21,7 @@ from prolip.evals.sets.layouts import stored
 from prolip.evals.sets.listing import Listing
 from prolip.evals.sets.pixels import readable
 from prolip.evals.sets.prompts import Prompts
+from prolip.evals.sets.real import with_real
 
 TFDS = "tfds:"
 
@@ -60,6 +62,8 @@ class Opened:
             }
         if listing.captions is not None:
             found["captions"] = len(listing.captions.texts)
+        if listing.valid is not None:
+            found["images_with_labels"] = int((listing.valid == RIGHT).any(1).sum())
         return found
 
     @property
@@ -100,6 +104,10 @@ def open_set(address: Address, threads: int = 4) -> Opened:
         raise ConfigError(unknown(address.kind, BY_NAME, "there is no evaluation set"))
     listing = _read(known, address)
     _check(known, listing, address.partial)
+    if address.real:
+        if not known.real:
+            raise ConfigError(f"{known.name} has no ReaL labels: real=FILE is for imagenet")
+        listing = with_real(listing, address.real)
     left_out = 0
     if address.partial:
         rows = readable(listing, threads)
@@ -126,7 +134,7 @@ def _read(known: Known, address: Address) -> Listing:
         if known.tfds is None:
             raise ConfigError(f"{known.name} is not read from TFDS; give a folder")
         folder = os.path.expanduser(address.where.removeprefix(TFDS))
-        return stored.tfds(folder, *known.tfds, *known.classes_known())
+        return stored.tfds(folder, known.tfds, *known.classes_known())
     root = Path(address.where).expanduser()
     if not root.is_dir():
         raise DataError(f"{address.name}: {printable(root)} is no folder; {_hint(known)}")

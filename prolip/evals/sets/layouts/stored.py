@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from prolip.config import DataConfig
 from prolip.data.files.names import printable
@@ -13,6 +14,15 @@ from prolip.evals.sets.listing import Listing, labelled
 
 CLASSES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
 PARTS = ("test", "")  # Where the tars are.
+
+
+class Prepared(NamedTuple):
+    """A split of a TFDS data set."""
+
+    data_set: str
+    split: str
+    label: str  # The feature with the class.
+    key: str = ""  # That with the image's name; "": images are called by their numbers.
 
 
 def has_tars(root: Path) -> bool:
@@ -45,7 +55,7 @@ def tars(root: Path, classes: Sequence[str], names: Sequence[str]) -> Listing:
         classes = [str(number) for number in range(len(names))]
     if not classes:
         raise DataError(f"{printable(root)} has no {CLASSES}, which names the classes in order")
-    numbers = [number.strip() for number in _captions(source)]
+    numbers = [number.strip() for (number,) in _texts(source)]
     if wrong := [n for n in numbers if not n.isdecimal() or int(n) >= len(classes)]:
         raise DataError(f"{printable(root)} has a sample of class {wrong[0]!r} of {len(classes):,}")
     templates = [f / TEMPLATES for f in beside if (f / TEMPLATES).is_file()]
@@ -59,31 +69,30 @@ def tars(root: Path, classes: Sequence[str], names: Sequence[str]) -> Listing:
     )
 
 
-def tfds(
-    folder: str, name: str, split: str, label: str, classes: Sequence[str], names: Sequence[str]
-) -> Listing:
+def tfds(folder: str, form: Prepared, classes: Sequence[str], names: Sequence[str]) -> Listing:
     """A TFDS data set that is prepared as ArrayRecord.
 
     Args:
       folder: of prepared data; "" is TFDS's own.
-      name: of the data set.
-      split: of it.
-      label: the feature with the class.
+      form: which data set, and what is in it.
       classes: that can be answered; without any, those that there are.
       names: of the classes.
 
     Raises:
       DataError: it is not prepared, or a record can't be read.
     """
-    config = DataConfig(name=name, data_dir=folder, caption_features=(label,))
-    source = open_source(config, split)
-    labels = _captions(source)
+    features = (form.label, form.key) if form.key else (form.label,)
+    config = DataConfig(name=form.data_set, data_dir=folder, caption_features=features)
+    source = open_source(config, form.split)
+    if not len(source):
+        raise DataError(f"{source.name} {form.split} has no record")
+    labels, *keys = zip(*_texts(source), strict=True)
     if not classes:
         classes = sorted(set(labels))
         known = class_names.imagenet()
         names = [known.get(c, c.replace("_", " ")) for c in classes]
     return labelled(
-        [source.key(row) for row in range(len(source))],
+        keys[0] if keys else [source.key(row) for row in range(len(source))],
         lambda row: source[row].image,
         labels,
         classes,
@@ -91,15 +100,15 @@ def tfds(
     )
 
 
-def _captions(source: Source) -> list[str]:
-    """The one text of each record; all records are read for it."""
+def _texts(source: Source) -> list[tuple[str, ...]]:
+    """Of each record the one text of each of its features; all records are read for it."""
     found = []
     for row in range(len(source)):
         try:
-            texts = source[row].captions[0]
+            texts = source[row].captions
         except BadRecord as bad:
             raise DataError(f"{source.name}, record {source.key(row)}: {bad}") from bad
-        if len(texts) != 1:
+        if any(len(own) != 1 for own in texts):
             raise DataError(f"{source.name}, record {source.key(row)} has no class")
-        found.append(texts[0])
+        found.append(tuple(own[0] for own in texts))
     return found
