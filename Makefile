@@ -24,11 +24,11 @@ test: $(STAMP)  ## Run all tests; options for pytest in ARGS="...".
 	@echo "test: runs tests/ on $(WORKERS) processes with 8 simulated devices each; about ten minutes on 2 cores."
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
 
-bench: $(STAMP)  ## Time the parts on this machine at small sizes; tables here, JSON in results/.
+bench: $(STAMP)  ## Time the parts on this machine at small sizes; tables here, JSON in results/bench/.
 	@echo "bench: runs benchmarks/ at small sizes, one after the other; under ten minutes on 2 cores."
 	@set -e; bench() { \
 	  name=$$1; shift; echo; echo "== python benchmarks/$$name.py $$*"; \
-	  $(BIN)/python benchmarks/$$name.py "$$@" --json "results/$$name.json"; }; \
+	  $(BIN)/python benchmarks/$$name.py "$$@" --json "results/bench/$$name.json"; }; \
 	bench loss --batch 1024 4096 --repeats 3; \
 	bench train_step --batch 8 --steps 2; \
 	bench input_pipeline --images 512 --samples 1024 --repeats 2; \

@@ -4,7 +4,7 @@ Each seed holds out another part of the emoji: which 15 % are held out moves the
 anything else that is drawn, and none of these parts was used to choose the recipe (that was
 `emoji/plain`).
 
-    python benchmarks/emoji.py --seeds 3 --workdir runs/benchmark --json results/emoji.json
+    python benchmarks/emoji.py --seeds 3 --workdir runs/benchmark --json results/bench/emoji.json
 
 Goes on where it was stopped. Prints a Markdown table: mean ± standard deviation over seeds.
 """

@@ -1,6 +1,6 @@
 """The pairwise loss against its dense form and against the products that it needs.
 
-    python benchmarks/loss.py --batch 1024 4096 16384 --json results/loss.json
+    python benchmarks/loss.py --batch 1024 4096 16384 --json results/bench/loss.json
 
 Forward and backward in (mean, log_var) of both sides, scale and bias, float32, on one device. The
 floor is three products of [B, D] with [B, B] sizes, run block by block as the loss does, and

@@ -45,6 +45,7 @@ LEVELS = {
     "prolip.train.loop": 3,
     "prolip.report": 3,
     "prolip.retrieval": 3,
+    "prolip.experiments": 4,
     "prolip.cli": 4,
     "prolip": 4,
 }

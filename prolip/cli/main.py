@@ -15,6 +15,7 @@ VERBS = {
     "demo": "train, evaluate and report on the shipped emoji data, in a few minutes",
     "train": "train from a configuration; goes on where the workdir's last checkpoint is",
     "eval": "evaluate the checkpoints of a workdir, also while it is being written",
+    "experiment": "run a named table of configurations and seeds; goes on where it was stopped",
     "report": "write a workdir's report.html",
     "embed": "embed images or texts in bulk; goes on where it was stopped",
     "index": "make an embedded collection searchable",
@@ -27,7 +28,7 @@ VERBS = {
     "describe": "print parameters, FLOPs and layout of a configuration, or all named sizes",
     "compile": "compile the train step for a TPU or GPU topology that is not here",
 }
-COMPILES = ("train", "eval", "embed", "search", "serve")
+COMPILES = ("train", "eval", "experiment", "embed", "search", "serve")
 TOGETHER = ("train", "eval", "embed")  # May be one process of several.
 DESCRIPTION = "Probabilistic image-text pre-training in JAX."
 

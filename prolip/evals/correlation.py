@@ -48,6 +48,20 @@ def uncertainty_bins(values: Any, uncertainty: Any, bins: int = 10) -> Bins:
     )
 
 
+def kendall(x: Any, y: Any) -> float:
+    """Kendall's tau-b of two vectors: pairs in the same order less pairs in the opposite one.
+
+    Ties count in neither, and the rest is divided by the geometric mean of the pairs that are no
+    ties in x and in y (Kendall 1945). Quadratic in the length; NaN where either is constant.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    signs = [np.sign(v[:, None] - v[None, :]) for v in (x, y)]
+    decided = [np.abs(s).sum() for s in signs]
+    if not all(decided):
+        return float("nan")
+    return float((signs[0] * signs[1]).sum() / np.sqrt(decided[0] * decided[1]))
+
+
 def mean_ranks(x: np.ndarray) -> np.ndarray:
     """Ranks [items] of a vector, from 1 for the least; equal values have the mean of theirs."""
     _, index, count = np.unique(x, return_inverse=True, return_counts=True)

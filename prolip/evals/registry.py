@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prolip.evals import (
     abstention,
+    annotation,
     calibration,
     multiplicity,
     probe,
@@ -90,6 +91,12 @@ REGISTRY = (
         "matches of a caption; expected false negatives of a batch",
         ANY,
         multiplicity.evaluate,
+    ),
+    Entry(
+        "annotation",
+        "R@1 as a benchmark with one annotated match would say, by number of matches",
+        ANY,
+        annotation.evaluate,
     ),
     Entry(
         "coco",

@@ -186,6 +186,17 @@ def test_spearman_equals_scipy_with_ties(pairs):
         assert result == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-9)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=30))
+def test_kendall_equals_scipy_with_ties(pairs):
+    x, y = np.array(pairs, float).T
+    result = correlation.kendall(x, y)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        assert np.isnan(result)
+    else:
+        assert result == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-9)
+
+
 def test_top_k_correct_and_class_mean():
     scores = np.array([[0.2, 0.5, 0.5], [0.9, 0.0, 0.1], [0.3, 0.2, 0.1]])
     labels = np.array([2, 0, 2])

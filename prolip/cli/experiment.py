@@ -1,0 +1,71 @@
+"""`prolip experiment`."""
+
+import argparse
+from pathlib import Path
+
+from prolip.exit_codes import INTERRUPTED, RESTART
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.epilog = (
+        "Goes on where it was stopped. Several of these may share the work, each started with the\n"
+        "same words: a run is at one of them at a time. --config.key=value changes all cells."
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("names", nargs="*", default=[], metavar="NAME", help="of the studies")
+    what.add_argument("--list", action="store_true", help="print the studies and their cells")
+    parser.add_argument(
+        "--workdir",
+        default="runs/experiments",
+        metavar="DIR",
+        help="where the runs are, of all studies; equal ones are run once. Default:\n"
+        "runs/experiments",
+    )
+    parser.add_argument(
+        "--out",
+        default="results",
+        metavar="DIR",
+        help="where NAME.md, NAME.html and NAME.json go; default: results",
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="default: those of the study")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="CELL", help="this cell; may be repeated"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="run nothing; make the tables of what is done"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the studies and writes their tables; 1 if a run failed, 75 after a signal."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from prolip.config import ConfigError
+    from prolip.experiments import registry, table
+    from prolip.experiments.queue import Outcome, work
+    from prolip.experiments.runs import Place
+
+    console = Console()
+    if args.list:
+        console.print(Markdown(registry.listing()))
+        return 0
+    if args.only and len(args.names) > 1:
+        raise ConfigError("--only names cells of one study")
+    studies = [registry.study(name, args.seeds, args.only) for name in args.names]
+    place = Place(
+        Path(args.workdir).expanduser(), tuple(word.removeprefix("--") for word in args.overrides)
+    )
+    outcome = Outcome({}, 0)
+    if not args.table:
+        outcome = work(place, studies, lambda text: console.print(text, highlight=False))
+    for study in studies:
+        target = table.write(place, study, Path(args.out).expanduser())
+        if outcome.code in (INTERRUPTED, RESTART):
+            continue
+        console.print(table.terminal(place, study))
+        console.print(f"written: {target}, .html, .json", highlight=False)
+    for name, cause in outcome.failed.items():
+        console.print(f"[red]failed[/]: {name}: {cause}", highlight=False)
+    return outcome.code

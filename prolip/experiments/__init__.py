@@ -1,0 +1,1 @@
+"""Named tables of configurations and seeds: trained, evaluated and compared, resumable."""

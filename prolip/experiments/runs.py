@@ -1,0 +1,170 @@
+"""One run of a cell: its configuration, where it is kept, and training and evaluating it."""
+
+import dataclasses
+import hashlib
+import json
+import shlex
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from prolip.checkpoint import lease
+from prolip.cli import configuration
+from prolip.config import TrainConfig, to_dict
+from prolip.evals.run import evaluate_workdir
+from prolip.experiments.study import Cell, Prepared, Preparing
+from prolip.report.read import read_run
+from prolip.train.loop import train
+from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
+
+RESULT = "result.json"
+LEASE = "experiment.lease"
+LEASE_SECONDS = 300.0  # After which that of a silent process of another machine has expired.
+
+
+class Stopped(Exception):
+    """A signal stopped a run, which is saved."""
+
+    def __init__(self, signal: int):
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal
+
+
+class EvaluationFailed(RuntimeError):
+    """An evaluator of a run failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the runs of all studies are; equal runs of two studies are one."""
+
+    path: Path
+    overrides: tuple[str, ...] = ()  # Of every cell.
+
+    def run(self, cell: Cell, seed: int) -> Path:
+        """The workdir of a cell and seed; its name tells all that decides the result."""
+        words = (cell.config, *self.words(cell, seed))
+        prepared = cell.prepare.__qualname__ if cell.prepare else ""
+        text = json.dumps([words, prepared, cell.name if prepared else ""])
+        return self.path / f"{_slug(cell)}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+    def words(self, cell: Cell, seed: int) -> tuple[str, ...]:
+        """All changes of the configuration."""
+        own = tuple(word.replace("{seed}", str(seed)) for word in cell.changes)
+        return (*own, f"config.seed={seed}", *self.overrides)
+
+    def config(self, cell: Cell, seed: int, more: Sequence[str] = ()) -> TrainConfig:
+        """The checked configuration.
+
+        Raises:
+          ConfigError: something about it is not right.
+        """
+        return configuration.load(cell.config, (*self.words(cell, seed), *more))
+
+    def command(self, cell: Cell, seed: int, more: Sequence[str] = ()) -> str:
+        """What a user types to train the same."""
+        words = [f"--{word}" for word in (*self.words(cell, seed), *more)]
+        where = ["--workdir", str(self.run(cell, seed))]
+        return shlex.join(["prolip", "train", "--config", cell.config, *where, *words])
+
+    def result(self, cell: Cell, seed: int) -> dict[str, Any] | None:
+        """What was measured; None if the run is not done."""
+        path = self.run(cell, seed) / RESULT
+        return json.loads(path.read_text(encoding="utf8")) if path.is_file() else None
+
+
+def finish(place: Place, cell: Cell, seed: int, say: Callable[[str], Any]) -> Mapping[str, Any]:
+    """Trains and evaluates a run to its end, from where it is, and gives its result.
+
+    Raises:
+      Stopped: by a signal; the same call goes on.
+      LeaseHeld: another process is training it.
+      EvaluationFailed: an evaluator failed; its trace is in the workdir.
+    """
+    done = place.result(cell, seed)
+    if done is not None:
+        return done
+    workdir = open_workdir(place.run(cell, seed))
+    # Over training and evaluation: each of them has one of its own, with a moment between.
+    held = lease.acquire(workdir.path / LEASE, LEASE_SECONDS)
+    try:
+        return place.result(cell, seed) or _finish(place, cell, seed, workdir, say)
+    finally:
+        held.release()
+
+
+def _finish(
+    place: Place, cell: Cell, seed: int, workdir: Workdir, say: Callable[[str], Any]
+) -> Mapping[str, Any]:
+    began = time.monotonic()
+    prepared = _prepared(place, cell, seed, say)
+    more = prepared.changes
+    config = place.config(cell, seed, more)
+    outcome = train(config, str(workdir.path), console=Console(quiet=True))
+    if outcome.stopped_by is not None:
+        raise Stopped(outcome.stopped_by)
+    found = evaluate_workdir(workdir, step=config.total_steps, say=lambda _: None)
+    if found.stopped:
+        raise Stopped(15)
+    if found.failed or found.damaged:
+        causes = "; ".join([*found.failed.values(), *found.damaged.values()])
+        raise EvaluationFailed(f"{workdir.path}: {causes}")
+    result = {
+        "cell": cell.name,
+        "seed": seed,
+        "command": place.command(cell, seed, more),
+        "seconds": round(time.monotonic() - began, 1),
+        "metrics": {
+            **read_run(workdir.path).metrics,
+            **_training(workdir),
+            **{f"prepared/{name}": value for name, value in prepared.metrics.items()},
+        },
+        "config": to_dict(config),
+    }
+    write_whole(workdir.path / RESULT, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    jax.clear_caches()  # Programs of this run; those on disk stay.
+    return result
+
+
+def _prepared(place: Place, cell: Cell, seed: int, say: Callable[[str], Any]) -> Prepared:
+    if cell.prepare is None:
+        return Prepared((), {})
+    # Absolute: paths in it become part of the configuration.
+    folder = place.path.absolute() / "prepared" / place.run(cell, seed).name
+    folder.mkdir(parents=True, exist_ok=True)
+    known = folder / "prepared.json"
+    if known.is_file():
+        return Prepared(**json.loads(known.read_text(encoding="utf8")))
+
+    def train_other(other: Cell, number: int) -> Path:
+        finish(place, other, number, say)
+        return place.run(other, number)
+
+    found = cell.prepare(cell, seed, folder, Preparing(train_other, say))
+    write_whole(known, json.dumps(found._asdict()))
+    return found
+
+
+def _training(workdir: Workdir) -> dict[str, float]:
+    """Means over the second half of training of what the trainer records."""
+    lines = read_jsonl(workdir.metrics)
+    later = lines[len(lines) // 2 :]
+    names = {name for line in later for name, value in line.items() if _is_number(value)}
+    return {
+        f"train/{name}": statistics.fmean(line[name] for line in later if name in line)
+        for name in sorted(names - {"step", "samples_digest"})
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _slug(cell: Cell) -> str:
+    words = "".join(c if c.isalnum() else " " for c in f"{cell.config} {cell.name}".lower()).split()
+    return "_".join(dict.fromkeys(words))[:48]

@@ -1,0 +1,39 @@
+"""The scale at which studies run: towers and lengths for which a run takes a minute on one core."""
+
+TOWERS = (
+    "config.model.embed_dim=64",
+    "config.model.image.width=64",
+    "config.model.image.depth=2",
+    "config.model.image.mlp_dim=128",
+    "config.optimizer.warmup_steps=50",
+    "config.checkpoint.keep_every=0",
+    "config.checkpoint.keep_latest=1",
+    "config.logging.tensorboard=False",
+)
+
+EVALUATORS = "config.eval.evaluators=('retrieval', 'uncertainty', 'annotation')"
+
+
+def emoji(steps: int = 360) -> tuple[str, ...]:
+    """Changes of `emoji`: 32 pixels; each seed holds out another part of the emoji."""
+    return (
+        *TOWERS,
+        "config.model.image.image_size=32",
+        "config.model.image.patch=16",
+        "config.data.name=emoji/fold_{seed}",
+        *_length(steps),
+    )
+
+
+def shapes(steps: int = 280) -> tuple[str, ...]:
+    """Changes of `shapes`: 32 pixels."""
+    return (
+        *TOWERS,
+        "config.model.image.image_size=32",
+        "config.model.image.patch=8",
+        *_length(steps),
+    )
+
+
+def _length(steps: int) -> tuple[str, ...]:
+    return (f"config.total_steps={steps}", f"config.checkpoint.every={steps}")

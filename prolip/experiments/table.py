@@ -1,0 +1,162 @@
+"""Results of a study -> a table of means and standard errors, as Markdown, HTML and JSON."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from prolip.experiments.runs import Place
+from prolip.experiments.study import Cell, Column, Study, Value
+from prolip.workdir import write_whole
+
+Metrics = Mapping[str, Mapping[int, Mapping[str, float]]]  # Cell -> seed -> metric -> value.
+TEMPLATE = Path(__file__).with_name("table.html")
+
+
+def results(place: Place, study: Study) -> dict[str, dict[int, dict[str, Any]]]:
+    """What is done: cell -> seed -> result."""
+    return {
+        cell.name: {
+            seed: found
+            for seed in range(1, study.seeds + 1)
+            if (found := place.result(cell, seed)) is not None
+        }
+        for cell in study.cells
+    }
+
+
+def write(place: Place, study: Study, folder: Path) -> Path:
+    """Writes NAME.md, NAME.html and NAME.json with all numbers and commands; gives the first."""
+    found = results(place, study)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{study.name}.md"
+    write_whole(target, markdown(place, study, found))
+    write_whole(target.with_suffix(".html"), html(place, study, found))
+    # Without configurations: the commands give them.
+    kept = {
+        cell: {
+            seed: {name: run[name] for name in ("command", "seconds", "metrics")}
+            for seed, run in runs.items()
+        }
+        for cell, runs in found.items()
+    }
+    text = json.dumps({"study": study.name, "cells": kept}, indent=1, sort_keys=True)
+    write_whole(target.with_suffix(".json"), text + "\n")
+    return target
+
+
+def value(runs: Sequence[Mapping[str, float]], metric: str) -> Value | None:
+    """Mean and standard error of a metric over the runs that have it."""
+    own = [run[metric] for run in runs if metric in run]
+    if not own:
+        return None
+    error = statistics.stdev(own) / math.sqrt(len(own)) if len(own) > 1 else math.nan
+    return Value(statistics.fmean(own), error, len(own))
+
+
+def rows(study: Study, found: Mapping[str, Mapping[int, Any]]) -> list[tuple[Cell, list[str]]]:
+    """The texts of all cells of the table; the best of a column is between stars."""
+    values = {
+        (cell.name, column): value(_metrics(found[cell.name]), column.metric)
+        for cell in study.cells
+        for column in study.columns
+    }
+    best = {column: _best(study, values, column) for column in study.columns}
+    return [
+        (cell, [_text(values[cell.name, c], c, cell.name in best[c]) for c in study.columns])
+        for cell in study.cells
+    ]
+
+
+def markdown(place: Place, study: Study, found: Mapping[str, Mapping[int, Any]]) -> str:
+    """The table, what follows from it, and the command of each cell."""
+    lines = [f"# {study.title}", "", study.question, "", _how(study, found), ""]
+    lines += ["| | " + " | ".join(c.title for c in study.columns) + " |"]
+    lines += ["|---|" + "---|" * len(study.columns)]
+    lines += [f"| {cell.name} | " + " | ".join(texts) + " |" for cell, texts in rows(study, found)]
+    if study.more is not None:
+        own = {name: {s: r["metrics"] for s, r in runs.items()} for name, runs in found.items()}
+        if text := study.more(own):
+            lines += ["", text.strip()]
+    lines += ["", "## Commands", "", *_commands(place, study, found), ""]
+    return "\n".join(lines)
+
+
+def html(place: Place, study: Study, found: Mapping[str, Mapping[int, Any]]) -> str:
+    """The table as one self-contained page, with the command of each cell under its name."""
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    shown = [
+        {
+            "name": cell.name,
+            "command": _command(place, cell, found[cell.name]),
+            "values": [{"text": t.strip("*"), "best": t.startswith("**")} for t in texts],
+        }
+        for cell, texts in rows(study, found)
+    ]
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf8"))
+    return template.render(study=study, rows=shown, how=_how(study, found))
+
+
+def _how(study: Study, found: Mapping[str, Mapping[int, Any]]) -> str:
+    done = sum(len(runs) for runs in found.values())
+    hours = sum(run["seconds"] for runs in found.values() for run in runs.values()) / 3600
+    return (
+        f"Mean ± standard error over {study.seeds} seeds; {done} of "
+        f"{len(study.cells) * study.seeds} runs, {hours:.1f} hours of runs in all. "
+        f"`prolip experiment {study.name}` makes it."
+    )
+
+
+def _commands(place: Place, study: Study, found: Mapping[str, Mapping[int, Any]]) -> list[str]:
+    lines = ["Of the first seed; then `prolip eval --workdir ...`.", ""]
+    for cell in study.cells:
+        lines += [f"- {cell.name}: `{_command(place, cell, found[cell.name])}`"]
+    return lines
+
+
+def _command(place: Place, cell: Cell, runs: Mapping[int, Any]) -> str:
+    first = next(iter(runs.values()), None)
+    return first["command"] if first else place.command(cell, 1)
+
+
+def _metrics(runs: Mapping[int, Any]) -> list[Mapping[str, float]]:
+    return [run["metrics"] for run in runs.values()]
+
+
+def _best(study: Study, values: Mapping[Any, Value | None], column: Column) -> set[str]:
+    known = {
+        cell.name: round(v.mean, column.digits)
+        for cell in study.cells
+        if (v := values[cell.name, column]) is not None
+    }
+    if not column.better or len(set(known.values())) < 2:
+        return set()
+    top = max(known.values()) if column.better == "high" else min(known.values())
+    return {name for name, mean in known.items() if mean == top}
+
+
+def _text(found: Value | None, column: Column, best: bool) -> str:
+    if found is None:
+        return "–"
+    text = f"{found.mean:.{column.digits}f}"
+    if found.num > 1:
+        text += f" ± {found.error:.{column.digits}f}"
+    return f"**{text}**" if best else text
+
+
+def terminal(place: Place, study: Study) -> Table:
+    """The table for the terminal."""
+    shown = Table(title=study.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    shown.add_column("", min_width=16, overflow="fold")
+    for column in study.columns:
+        shown.add_column(column.title, justify="right", min_width=9, overflow="fold")
+    for cell, texts in rows(study, results(place, study)):
+        words = (f"[bold]{t.strip('*')}[/]" if t.startswith("**") else t for t in texts)
+        shown.add_row(cell.name, *words)
+    return shown
