@@ -3,14 +3,16 @@
 import dataclasses
 import io
 import json
+import os
 import pickle
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from toy import png, rows
-from webfiles import tar_config, write_tar, write_tars
+from webfiles import tar_config, write_folder, write_tar, write_tars
 
 from prolip.config import ConfigError
 from prolip.data.records import DataError
@@ -62,6 +64,62 @@ def test_the_choice_is_made_once_and_travels_to_reader_processes(tars, monkeypat
     assert keys(config) == [0, 1, 2]
     copy = pickle.loads(pickle.dumps(open_train(config)))
     assert copy[1] == open_train(config)[1] and copy.digest() == open_train(config).digest()
+
+
+def test_another_caption_feature_is_another_choice(tmp_path):
+    members = {}
+    for n, (text, about) in enumerate([("a b c", "x"), ("x", "a b c")]):
+        members |= {f"{n}.jpg": png(n), f"{n}.txt": text.encode()}
+        members[f"{n}.json"] = json.dumps({"about": about}).encode()
+    write_tar(tmp_path / "set-0.tar", members)
+    config = tar_config(
+        tmp_path, filter="caption_words == 3", caption_weights=(1.0,), index_dir=str(tmp_path)
+    )
+    for number, feature in enumerate(("txt", "json/about")):
+        source = open_train(dataclasses.replace(config, caption_features=(feature,)))
+        assert [source[i].captions for i in range(len(source))] == [(("a b c",),)]
+        assert source.key(0) == f"set-0/{number}"
+
+
+def test_files_made_anew_are_chosen_from_anew(tmp_path):
+    """Scores have changed, names and sizes have not."""
+    config = tar_config(
+        tmp_path, filter="score > 0.5", caption_features=("txt",), caption_weights=(1.0,),
+        index_dir=str(tmp_path / "made"),
+    )  # fmt: skip
+    for good in (0, 1):
+        scores = [0.9 if n == good else 0.1 for n in range(2)]
+        members = {}
+        for n, score in enumerate(scores):
+            members |= {f"{n}.jpg": png(n), f"{n}.txt": b"a"}
+            members[f"{n}.json"] = json.dumps({"score": score}).encode()
+        write_tar(tmp_path / "set-0.tar", members)
+        source = open_train(config)
+        assert [source.key(i) for i in range(len(source))] == [f"set-0/{good}"]
+
+
+@pytest.mark.parametrize("form", ["tars", "folder", "table", "tfds"])
+def test_the_state_tells_what_the_digest_does_not(form, tmp_path, toy):
+    if form == "tars":
+        write_tars(tmp_path, 4)
+        config, file = tar_config(tmp_path), tmp_path / "set-00000.tar"
+    elif form == "folder":
+        config, file = write_folder(tmp_path / "set", 4), tmp_path / "set/round/000.txt"
+    elif form == "table":
+        file = tmp_path / "t.parquet"
+        pq.write_table(pa.table({"image": [b"x"], "txt": ["a"]}), file)
+        config = dataclasses.replace(
+            tar_config(tmp_path), name="table", train_split="t.parquet", caption_features=("txt",)
+        )
+    else:
+        config = dataclasses.replace(toy, data_dir=shutil.copytree(toy.data_dir, tmp_path / "toy"))
+        file = next(tmp_path.rglob("*.array_record*"))
+    first = open_train(config)
+    before = first.state()
+    assert pickle.loads(pickle.dumps(first)).state() == before
+    os.utime(file, ns=(1, 1))
+    second = open_train(config)
+    assert second.digest() == first.digest() and second.state() != before
 
 
 def test_the_digest_tells_filters_apart(tars):

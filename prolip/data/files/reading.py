@@ -7,6 +7,7 @@ import resource
 import stat
 import time
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 
 from prolip.data.records import BadRecord
@@ -54,6 +55,18 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def states(paths: Iterable[str | Path]) -> str:
+    """Changes with the size or the time of any of these files, or where one comes or goes."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            about = os.stat(path)
+            digest.update(f"{about.st_size} {about.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(b"-\n")
+    return digest.hexdigest()
 
 
 def keep_open(wanted: int, at_least: int = 64) -> int:

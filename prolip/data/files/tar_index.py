@@ -43,6 +43,7 @@ class Head(NamedTuple):
     problems: tuple[tuple[str, str], ...]  # (member, reason); "" is the tar itself.
     num_problems: int
     size: int  # Of the tar.
+    modified: int  # Time of the tar, in nanoseconds.
     checksum: int  # Of the arrays: changes with any name, place or size.
     begin: int  # Of the arrays in the side file.
     nbytes: int  # Of the arrays.
@@ -213,6 +214,7 @@ def _head(path: str, place: Path, line: Mapping, begin: int) -> Head:
         problems=tuple((name, reason) for name, reason in line["problems"]),
         num_problems=int(line["num_problems"]),
         size=int(line["tar"][0]),
+        modified=int(line["tar"][1]),
         checksum=int(line["checksum"]),
         begin=begin,
         nbytes=int(line["bytes"]),

@@ -7,7 +7,7 @@ from typing import Any
 
 from prolip.data.files.names import is_image_name, is_utf8, printable
 from prolip.data.files.packed import packed
-from prolip.data.files.reading import read_file
+from prolip.data.files.reading import read_file, states
 from prolip.data.files.walk import walk
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
@@ -74,6 +74,11 @@ class Folder(Source):
         """Of all names and sizes."""
         return self._digest
 
+    def state(self) -> str:
+        """Of the digest, and of sizes and times of the files."""
+        paths = (os.path.join(self._root, name.as_py()) for name in self._names)
+        return f"{self._digest} {states(file for path in paths for file in (path, _beside(path)))}"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Folder, self._arguments
 
@@ -81,7 +86,7 @@ class Folder(Source):
         if feature == CLASS:
             folder, slash, _ = name.partition("/")
             return (folder.replace("_", " "),) if slash else ()
-        path = os.path.join(self._root, os.path.splitext(name)[0] + ".txt")
+        path = _beside(os.path.join(self._root, name))
         if not os.path.lexists(path):
             return ()
         if os.path.commonpath([self._root, os.path.realpath(path)]) != self._root:
@@ -90,3 +95,8 @@ class Folder(Source):
             return (read_file(path).decode(),)
         except UnicodeDecodeError as error:
             raise BadRecord("text is not UTF-8") from error
+
+
+def _beside(path: str) -> str:
+    """The file that has the texts of an image."""
+    return os.path.splitext(path)[0] + ".txt"

@@ -99,7 +99,9 @@ def keep(source: Source, config: DataConfig) -> Source:
     condition = f"{config.filter!r} {file_hash(keys) if keys else ''}"
     if skipped is not None:
         condition += f" without {file_hash(skipped)}"
-    path = _path(config, f"{source.digest()} {condition}")
+    # Not of the run's digest: a run goes on with copies of its files.
+    features = f"{config.image_feature!r} {config.caption_features!r}"
+    path = _path(config, f"{source.state()} {condition} {features}")
     chosen = _read(path)
     if chosen is None:
         chosen = choose(source, expression, keys, skipped, config.num_threads)

@@ -41,6 +41,13 @@ class Source(abc.ABC):
     def digest(self) -> str:
         """Hash that tells data sets apart, without reading them whole."""
 
+    def state(self) -> str:
+        """Changes whenever a file does, as far as sizes and times tell; a copy has another one.
+
+        What is kept on a disk of all records goes by it: a digest need not know their content.
+        """
+        return self.digest()
+
     @property
     def parts(self) -> tuple[range, ...]:
         """Numbers of the components; a bad record is replaced by one of its own component."""

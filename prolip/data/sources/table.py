@@ -12,7 +12,7 @@ import numpy as np
 from prolip.data.files.frames import FRAMES, Cells, Frame
 from prolip.data.files.names import printable
 from prolip.data.files.parquet import ParquetFrame
-from prolip.data.files.reading import path_inside, read_file
+from prolip.data.files.reading import path_inside, read_file, states
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.source import Source
@@ -88,6 +88,10 @@ class Table(Source):
         for name, frame in zip(self._names, self._frames, strict=True):
             digest.update(f"{name} {frame.fingerprint()}\n".encode())
         return digest.hexdigest()
+
+    def state(self) -> str:
+        """Of the digest, sizes and times of the files; not of images that they have paths of."""
+        return f"{self.digest()} {states(self._arguments[0])}"
 
     @property
     def fields(self) -> Collection[str]:

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from prolip.config import DataConfig
 from prolip.data.emoji import builder as emoji
+from prolip.data.files.reading import states
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.shapes import builder as shapes
@@ -77,6 +78,7 @@ class TfdsSource(Source):
         self._captions = [_Text(features, path, config.name) for path in config.caption_features]
         self._labels = [_Text(features, path, config.name) for path in label_features]
         self.name = builder.info.full_name
+        self._files = [path for part in builder.info.splits.values() for path in part.filepaths]
         self._source = _open(builder, config, split)
 
     def __len__(self) -> int:
@@ -133,6 +135,10 @@ class TfdsSource(Source):
                 text = repr(str(bad))
             digest.update(text.encode())
         return digest.hexdigest()
+
+    def state(self) -> str:
+        """Of the digest, and of sizes and times of the files."""
+        return f"{self.digest()} {states(self._files)}"
 
 
 class _Text:

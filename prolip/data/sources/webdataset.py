@@ -94,6 +94,10 @@ class Webdataset(Source):
             digest.update(f"{about!r}\n".encode())
         return digest.hexdigest()
 
+    def state(self) -> str:
+        """Of the digest and the times of the tars."""
+        return f"{self.digest()} {[head.modified for head in self._heads]}"
+
     @functools.cached_property
     def fields(self) -> Collection[str]:
         """Keys of the JSON of the first samples."""
