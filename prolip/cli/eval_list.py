@@ -26,9 +26,12 @@ def show(name: str) -> int:
         lines = [f"{found.name}: {found.what} ({found.counts})", known.how_to(found)]
         if not found.captions:
             lines.append(
-                f"Prompts: {found.prompts}; others by prompts=simple, siglip, openai or FILE."
+                f"Prompts: {found.prompts_named}; others by prompts=simple, siglip, openai or FILE."
             )
-        lines.append(f"prolip eval --workdir W --set {found.name}=/data/{found.name}")
+            lines.append(f"Usually reported: {found.metric}.")
+            lines += [f"  {template}" for template in found.templates]
+        where = "tfds:/data/tfds" if found.form else f"/data/{found.name}"
+        lines.append(f"prolip eval --workdir W --set {found.name}={where}")
         for line in lines:
             console.print(line, highlight=False, markup=False)
     elif name in entries:
@@ -62,11 +65,11 @@ def _all(console: Any) -> None:
         highlight=False,
     )
     sets = Table()
-    for name in ("set", "what", "counts", "prompts"):
+    for name in ("set", "what", "counts", "prompts", "metric"):
         sets.add_column(name, overflow="fold")
     for known in SETS:
-        prompts = "" if known.captions else known.prompts
-        sets.add_row(*map(escape, (known.name, known.what, known.counts, prompts)))
+        of_classes = ("", "") if known.captions else (known.prompts_named, known.metric)
+        sets.add_row(*map(escape, (known.name, known.what, known.counts, *of_classes)))
     console.print(sets)
     console.print(
         "A set is measured beside the split by --set NAME=WHERE, or eval.sets of a configuration; "

@@ -16,3 +16,23 @@ def right_answers(predicted: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """
     judged = np.flatnonzero((valid == RIGHT).any(1))
     return valid[judged, predicted[judged]] == RIGHT
+
+
+def average_precisions(scores: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Float64[classes]: of each class the mean, over its images, of the precision at their ranks.
+
+    Images are ranked by their score for the class, ties by the lower number; those that are left
+    out of the class are not ranked. NaN for a class without an image.
+
+    Args:
+      scores: Float[images, classes].
+      valid: Int8[images, classes], `RIGHT`, `WRONG` or `LEFT_OUT`.
+    """
+    result = np.full(valid.shape[1], np.nan)
+    for c in range(valid.shape[1]):
+        judged = np.flatnonzero(valid[:, c] != LEFT_OUT)
+        order = judged[np.argsort(-scores[judged, c], kind="stable")]
+        ranks = 1 + np.flatnonzero(valid[order, c] == RIGHT)
+        if len(ranks):
+            result[c] = np.mean(np.arange(1, len(ranks) + 1) / ranks)
+    return result

@@ -92,7 +92,7 @@ def test_prepared_records_are_known_by_their_file_names(tmp_path):
         tmp_path,
         "validation",
         5,
-        file_name=lambda number: f"ILSVRC2012_val_{number + 1:08}.JPEG",
+        file_name=lambda number, _: f"ILSVRC2012_val_{number + 1:08}.JPEG",
     )
     file = real_json(tmp_path / "real.json", [[n] for n in range(5)])
     found = open_set(parse(f"imagenet=tfds:{tmp_path} real={file} partial=yes"))

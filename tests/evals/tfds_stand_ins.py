@@ -36,23 +36,29 @@ def encoded(pixels: np.ndarray, form: str) -> io.BytesIO:
     return io.BytesIO(buffer.getvalue())
 
 
-def prepare(name: str, folder: Path, split: str, count: int = 6, **given: Any) -> Any:
-    """Writes so many records where the real data set's would be; returns its builder.
+def builder(name: str, folder: Path) -> Any:
+    """The builder that TFDS has for this data set."""
+    return tfds.builder(name, data_dir=folder, file_format="array_record")
+
+
+def prepare(name: str, folder: Path, split: str, count: int = 6, **given: Any) -> None:
+    """Writes so many records where the real data set's would be.
 
     Args:
       name: of the data set in TFDS, with its config.
       folder: TFDS's data directory.
       split: the only one that is written.
       count: of records.
-      given: features that are not made by `example`: functions of the record's number.
+      given: features that are other than `example` makes them: functions of the record's number
+        and of what it made.
     """
-    builder = tfds.builder(name, data_dir=folder, file_format="array_record")
+    own = builder(name, folder)
 
     def examples():
         for number in range(count):
-            values = {k: make(number) for k, make in given.items()}
-            yield f"{number:05}", example(builder.info.features, number) | values
+            made = example(own.info.features, number)
+            changed = {feature: make(number, made[feature]) for feature, make in given.items()}
+            yield f"{number:05}", made | changed
 
-    builder._split_generators = lambda *_, **__: {split: examples()}
-    builder.download_and_prepare()
-    return builder
+    own._split_generators = lambda *_, **__: {split: examples()}
+    own.download_and_prepare()

@@ -86,7 +86,7 @@ class TfdsSource(Source):
 
     def __getitem__(self, index: int) -> Record:
         """Raises BadRecord if the record is damaged or its text is not UTF-8."""
-        stored = self._stored(index)
+        stored = self.stored(index)
         captions = tuple(tuple(feature.read(stored)) for feature in self._captions)
         labels = tuple(next(feature.read(stored), "") for feature in self._labels)
         return Record(stored[self._image], captions, labels, self.key(index))
@@ -106,8 +106,21 @@ class TfdsSource(Source):
 
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         """Values of features; a class is its name."""
-        stored = self._stored(index)
+        stored = self.stored(index)
         return {name: self._value(name, stored[name]) for name in names}
+
+    def classes(self, path: str) -> list[str]:
+        """Names of the classes of a feature, or of the items of a list, in their order.
+
+        Raises:
+          DataError: there is no such feature, or it has no classes.
+        """
+        feature = _feature(self._features, path, self.name)
+        while isinstance(feature, tfds.features.Sequence):
+            feature = feature.feature
+        if not isinstance(feature, tfds.features.ClassLabel) or not feature.num_classes:
+            raise DataError(f"feature {path!r} of {self.name} is {_kind(feature)}, not ClassLabel")
+        return [feature.int2str(number) for number in range(feature.num_classes)]
 
     def _value(self, name: str, value: Any) -> Any:
         feature = self._features[name]
@@ -117,7 +130,12 @@ class TfdsSource(Source):
             return value.decode("utf8", "replace")
         return value.item() if hasattr(value, "item") else value
 
-    def _stored(self, index: int) -> Any:
+    def stored(self, index: int) -> Any:
+        """All features of a record; of the image its bytes.
+
+        Raises:
+          BadRecord: it can't be read.
+        """
         try:
             return self._source[index]
         except Exception as error:

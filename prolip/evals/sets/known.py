@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from prolip.evals.sets import class_names
+from prolip.data.records import DataError
+from prolip.evals.sets import class_names, tfds_table
 from prolip.evals.sets.layouts import (
     captioned,
     cifar,
@@ -13,6 +14,7 @@ from prolip.evals.sets.layouts import (
     folders,
     hierarcaps,
     imagenet_flat,
+    prepared,
     stored,
 )
 from prolip.evals.sets.listing import Listing
@@ -32,7 +34,10 @@ class Known:
     classes: int = 0
     captions: int = 0
     prompts: str = "simple"  # The usual ones.
+    templates: tuple[str, ...] = ()  # Of the set's own, before `prompts`.
+    metric: str = "top1"  # That is usually reported, of sets with classes.
     tfds: stored.Prepared | None = None
+    form: prepared.Form | None = None  # Read from TFDS alone.
     all_imagenet: bool = False  # All 1,000 classes of ImageNet can be answered.
     real: bool = False  # There are ReaL labels of it.
 
@@ -41,6 +46,11 @@ class Known:
         """For people."""
         parts = [(self.images, "images"), (self.classes, "classes"), (self.captions, "captions")]
         return ", ".join(f"{count:,} {what}" for count, what in parts if count) or "any number"
+
+    @property
+    def prompts_named(self) -> str:
+        """The usual prompts, by a name that results can be compared by."""
+        return f"{self.name} v{tfds_table.VERSION}" if self.templates else self.prompts
 
     def classes_known(self) -> tuple[list[str], list[str]]:
         """Classes and names that are known before any file is read; both may be empty."""
@@ -54,6 +64,10 @@ def _imagenet(root: Path) -> Listing:
 
 def _cifar(form: cifar.Form, root: Path) -> Listing:
     return cifar.read(root, form) if cifar.is_binary(root, form) else folders.any_classes(root)
+
+
+def _no_files(root: Path) -> Listing:
+    raise DataError("it is read from TFDS, =tfds:DIR, not from a folder")
 
 
 SETS = (
@@ -188,13 +202,29 @@ SETS = (
         "`folder=/data/pets as=pets names=FILE` gives results and classes other names.",
         folders.any_classes,
     ),
+    *(
+        Known(
+            row.name,
+            row.what,
+            f"Where TensorFlow is, `tfds build {row.form.data_set} --file_format=array_record` "
+            f"makes it; give TFDS's data directory, {row.name}=tfds:DIR. As tars or class folders "
+            f"it is measured by `folder=DIR as={row.name}`.",
+            _no_files,
+            images=row.images,
+            classes=row.classes,
+            templates=row.templates,
+            metric=row.metric,
+            form=row.form,
+        )
+        for row in tfds_table.rows()
+    ),
 )
 BY_NAME = {known.name: known for known in SETS}
 
 
 def how_to(known: Known) -> str:
     """How to get the files of a set, and what forms are read."""
-    also = [TARS] if known.name == "folder" or known.classes else []
+    also = [TARS] if known.name == "folder" or (known.classes and not known.form) else []
     return "\n".join([known.how_to, *also])
 
 

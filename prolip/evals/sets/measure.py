@@ -9,11 +9,17 @@ from prolip.config import ConfigError, EvalConfig, SlotsConfig
 from prolip.evals.benchmarks import annotations, coco, hierarcaps
 from prolip.evals.context import ONE_SLOT, EvalResult, finite, host_gaussian, variance_trace
 from prolip.evals.metrics import KS, blocks
-from prolip.evals.multi_label import right_answers
+from prolip.evals.multi_label import average_precisions, right_answers
 from prolip.evals.retrieval import retrieval
 from prolip.evals.sets.listing import Captions
 from prolip.evals.sets.opened import Opened
-from prolip.evals.zero_shot import best_classes, class_embeddings, prompts_of, zero_shot
+from prolip.evals.zero_shot import (
+    best_classes,
+    class_embeddings,
+    class_logits,
+    prompts_of,
+    zero_shot,
+)
 from prolip.gaussian import Gaussian
 
 EncodeText = Callable[[Sequence[str]], Gaussian]  # Cleans as the model's tokenizer does.
@@ -82,6 +88,14 @@ def _classified(
     assert opened.prompts is not None
     templates = opened.prompts.templates
     classes = classes_of(listing.names, templates, encode_text, config.block, slots)
+    arrays = {
+        "image_uncertainty": variance_trace(images).astype(np.float32),
+        "class_uncertainty": variance_trace(classes).astype(np.float32),
+    }
+    notes = {"classes": list(listing.classes)}
+    if not len(listing.labels):
+        assert listing.valid is not None
+        return EvalResult(_several(images, classes, listing.valid, slots), arrays, notes)
     values = zero_shot(images, classes, listing.labels, config.bins, config.block, slots)
 
     def answers(mean_only: bool) -> np.ndarray:
@@ -93,13 +107,21 @@ def _classified(
             right = right_answers(answers(mean_only), listing.valid)
             values[f"real/{variant}top1"] = float(right.mean()) if len(right) else float("nan")
         values["real/num_images"] = float(len(right))
-    arrays = {
-        "label": listing.labels,
-        "predicted": answers(mean_only=False),
-        "image_uncertainty": variance_trace(images).astype(np.float32),
-        "class_uncertainty": variance_trace(classes).astype(np.float32),
-    }
-    return EvalResult(values, arrays, {"classes": list(listing.classes)})
+    arrays |= {"label": listing.labels, "predicted": answers(mean_only=False)}
+    return EvalResult(values, arrays, notes)
+
+
+def _several(
+    images: Gaussian, classes: Gaussian, valid: np.ndarray, slots: SlotsConfig
+) -> dict[str, float]:
+    """Mean average precision over classes, where an image shows several."""
+    values = {"num_images": float(len(valid)), "num_classes": float(valid.shape[1])}
+    for variant, mean_only in (("", False), ("mean/", True)):
+        scores = class_logits(images, classes, mean_only=mean_only, slots=slots)
+        own = average_precisions(scores, valid)
+        shown = own[~np.isnan(own)]
+        values[f"{variant}map"] = float(shown.mean()) if len(shown) else float("nan")
+    return values
 
 
 def _retrieved(

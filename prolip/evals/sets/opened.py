@@ -13,11 +13,11 @@ from prolip.config import ConfigError
 from prolip.data.files.names import printable
 from prolip.data.near import unknown
 from prolip.data.records import DataError
-from prolip.evals.multi_label import RIGHT
+from prolip.evals.multi_label import RIGHT, WRONG
 from prolip.evals.sets import class_names, prompts
 from prolip.evals.sets.address import Address
 from prolip.evals.sets.known import BY_NAME, Known, read_tars
-from prolip.evals.sets.layouts import stored
+from prolip.evals.sets.layouts import prepared, stored
 from prolip.evals.sets.listing import Listing
 from prolip.evals.sets.pixels import readable
 from prolip.evals.sets.prompts import Prompts
@@ -122,6 +122,8 @@ def open_set(address: Address, threads: int = 4) -> Opened:
             listing = dataclasses.replace(listing, names=names)
         if listing.templates and not address.prompts:
             chosen = prompts.checked(stored.TEMPLATES, listing.templates)
+        elif known.templates and not address.prompts:
+            chosen = prompts.checked(known.prompts_named, known.templates)
         else:
             chosen = prompts.read(address.prompts or known.prompts)
     elif address.names or address.prompts:
@@ -131,15 +133,17 @@ def open_set(address: Address, threads: int = 4) -> Opened:
 
 def _read(known: Known, address: Address) -> Listing:
     if address.where.startswith(TFDS):
+        folder = os.path.expanduser(address.where.removeprefix(TFDS))
+        if known.form is not None:
+            return prepared.read(folder, known.form)
         if known.tfds is None:
             raise ConfigError(f"{known.name} is not read from TFDS; give a folder")
-        folder = os.path.expanduser(address.where.removeprefix(TFDS))
         return stored.tfds(folder, known.tfds, *known.classes_known())
     root = Path(address.where).expanduser()
     if not root.is_dir():
         raise DataError(f"{address.name}: {printable(root)} is no folder; {_hint(known)}")
     try:
-        if stored.has_tars(root):
+        if stored.has_tars(root) and known.form is None:
             if known.captions:
                 raise DataError(
                     f"{printable(root)} has tars, and {known.name} is not read from tars"
@@ -154,12 +158,19 @@ def _hint(known: Known) -> str:
     return f"`prolip eval --list {known.name}` says how to get the files"
 
 
+def _shown(listing: Listing) -> int:
+    """Number of classes that an image shows."""
+    if listing.valid is None or len(listing.labels):
+        return len(np.unique(listing.labels))
+    return int((listing.valid != WRONG).any(0).sum())
+
+
 def _check(known: Known, listing: Listing, partial: bool) -> None:
     captions = listing.captions
     found = {
         "images": (len(listing), known.images),
         # Those of which there is an image: a folder that is missing is missed.
-        "classes": (len(np.unique(listing.labels)), known.classes),
+        "classes": (_shown(listing), known.classes),
         "captions": (len(captions.texts) if captions else 0, known.captions),
     }
     wrong = [
