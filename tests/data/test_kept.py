@@ -128,7 +128,7 @@ def test_the_digest_tells_filters_apart(tars):
     assert len(set(digests)) == 4
 
 
-def test_a_record_that_lacks_a_value_is_left_out_and_counted(tmp_path):
+def test_a_record_that_the_filter_can_not_judge_is_left_out_and_counted(tmp_path):
     write_tar(
         tmp_path / "set-0.tar",
         {
@@ -141,9 +141,17 @@ def test_a_record_that_lacks_a_value_is_left_out_and_counted(tmp_path):
     )  # fmt: skip
     config = tar_config(tmp_path, filter="similarity > 0.1", caption_features=("txt",))
     source = open_train(dataclasses.replace(config, caption_weights=(1.0,)))
-    # Damaged JSON is kept: training counts the record as bad, with its reason.
-    assert [source.key(i) for i in range(len(source))] == ["set-0/0", "set-0/4"]
-    assert source.notes == ("2 of 5 records are kept, 3 of the others lack a value",)
+    assert [source.key(i) for i in range(len(source))] == ["set-0/0"]
+    note = "1 of 5 records are kept, 3 of the others lack a value, 1 can't be read for the filter"
+    assert source.notes == (note,)
+
+
+def test_a_list_of_keys_reads_no_record(tmp_path):
+    write_tar(tmp_path / "set-0.tar", {"0.jpg": b"x", "0.json": b"{", "1.jpg": png(1)})
+    (tmp_path / "skip.txt").write_text("set-0/1")
+    config = tar_config(tmp_path, skip_keys=str(tmp_path / "skip.txt"), caption_features=("json",))
+    source = open_train(dataclasses.replace(config, caption_weights=(1.0,)))
+    assert [source.key(i) for i in range(len(source))] == ["set-0/0"]  # Counted as bad later.
 
 
 @pytest.mark.parametrize("form", ["txt", "parquet", "named.parquet"])

@@ -77,7 +77,7 @@ class Chosen(NamedTuple):
 
     rows: np.ndarray  # UInt32, ascending.
     lacking: int  # Records that the filter could not judge; they are left out.
-    bad: int  # Records that could not be read for the filter; kept, to be counted as bad later.
+    bad: int  # Records that could not be read for the filter; left out too.
 
 
 def keep(source: Source, config: DataConfig) -> Source:
@@ -109,10 +109,12 @@ def keep(source: Source, config: DataConfig) -> Source:
     if not len(chosen.rows):
         raise DataError(
             f"data.filter, keep_keys and skip_keys keep none of the {len(source):,} records "
-            f"({chosen.lacking:,} lack a value that the filter asks for)"
+            f"({chosen.lacking:,} lack a value that the filter asks for, {chosen.bad:,} can't be "
+            "read)"
         )
     lacking = f", {chosen.lacking:,} of the others lack a value" if chosen.lacking else ""
-    note = f"{len(chosen.rows):,} of {len(source):,} records are kept{lacking}"
+    bad = f", {chosen.bad:,} can't be read for the filter" if chosen.bad else ""
+    note = f"{len(chosen.rows):,} of {len(source):,} records are kept{lacking}{bad}"
     return Kept(source, chosen.rows, condition, [*source.notes, note])
 
 
@@ -139,9 +141,8 @@ def choose(
                     kept.append(index)
             except Lacking:
                 lacking += 1
-            except BadRecord:
+            except BadRecord:  # What the filter is to keep out could hide in one.
                 bad += 1
-                kept.append(index)
         return kept, lacking, bad
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
