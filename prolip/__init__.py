@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prolip.loading import load
     from prolip.model import Model
     from prolip.retrieval.index import Index
+    from prolip.slot_similarity import set_similarity
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ _HOME = dict.fromkeys(_COMPARISONS, "prolip.gaussian") | {
     "Model": "prolip.model",
     "in_blocks": "prolip.blocks",
     "load": "prolip.loading",
+    "set_similarity": "prolip.slot_similarity",
 }
 _MODULES = ("evals", "losses")
 
@@ -67,6 +69,7 @@ __all__ = [
     "kl",
     "load",
     "losses",
+    "set_similarity",
     "similarity",
     "similarity_paired",
     "symmetric_kl",

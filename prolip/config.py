@@ -32,6 +32,7 @@ Heads = Literal["paper", "released", "deterministic"]
 Remat = Literal["none", "dots", "hidden", "full"]
 DType = Literal["float32", "bfloat16", "float64"]
 AttentionKernel = Literal["einsum", "cudnn"]
+SlotSimilarity = Literal["max", "smooth_chamfer"]
 Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["cosine", "constant", "rsqrt"]
 NonFinite = Literal["stop", "skip"]
@@ -46,7 +47,7 @@ BOUNDS = {
             *("patch", "width"),
             *("depth", "num_heads", "mlp_dim", "length", "vocab_size", "embed_dim", "unroll"),
             *("mask_every", "reference_world_size", "every", "batch", "block", "bins"),
-            *("keep_latest", "max_captions", "max_pixels", "max_logit_scale"),
+            *("keep_latest", "max_captions", "max_pixels", "max_logit_scale", "count"),
             "pcme_samples",
         ),
         (1, math.inf),
@@ -66,6 +67,7 @@ BOUNDS = {
         (0, 1),
     ),
     "logit_scale_init": (1e-6, math.inf),
+    "alpha": (1e-6, math.inf),
 }
 
 
@@ -104,6 +106,19 @@ class TextTowerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SlotsConfig:
+    """Several unit vectors for each image and each text, instead of one; and how sets compare.
+
+    "max": the largest cosine of two of them (PVSE, arXiv 1906.04402). "smooth_chamfer": each with
+    those that are nearest to it in the other set (arXiv 2211.16761). `prolip.slot_similarity`.
+    """
+
+    count: int = 1
+    similarity: SlotSimilarity = "max"
+    alpha: float = 16.0  # Of smooth_chamfer: the larger, the less do others than the nearest count.
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Two towers that give Gaussians of the same dimension."""
 
@@ -114,6 +129,7 @@ class ModelConfig:
     # wired (second norm of the image CLS, text log_var from the projected mean);
     # "deterministic": no [UNC], zero variance.
     heads: Heads = "paper"
+    slots: SlotsConfig = SlotsConfig()  # More than one needs heads="deterministic".
     # Of the computation; trained parameters are always float32. "float64" is for checking numbers
     # and needs jax_enable_x64.
     dtype: DType = "float32"
@@ -126,6 +142,11 @@ class ModelConfig:
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0
     log_var_init: float = -10.0  # Bias of both log-variance heads.
+
+    @property
+    def dim(self) -> int:
+        """Numbers of an embedding: all slots one after the other."""
+        return self.slots.count * self.embed_dim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +234,7 @@ class TrainConfig:
     non_finite: NonFinite = "stop"
     max_skipped: int = 20  # Non-finite steps in a row after which "skip" stops as well.
     model: ModelConfig = ModelConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()  # noqa: RUF009 - It is frozen.
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
     data: DataConfig = DataConfig()  # noqa: RUF009 - It is frozen.

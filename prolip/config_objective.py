@@ -22,6 +22,8 @@ class ObjectiveConfig:
     pcmepp: float = 0.0
     pcme: float = 0.0
     triplet: float = 0.0
+    sets: float = 0.0  # SigLIP on the similarity of the sets of config.model.slots.
+    sets_diversity: float = 0.0  # Keeps the slots of an image, and of a text, apart.
     bottleneck: float = 1e-4
     inclusion_image_text: float = 1e-7
     inclusion_masked: float = 1e-3

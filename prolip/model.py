@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from prolip import sharding
-from prolip.config import ModelConfig
+from prolip.config import ModelConfig, SlotsConfig
 from prolip.data.image import Preprocessing, decode, inference_image, normalize
 from prolip.data.tokenizer import Tokenizer
 from prolip.gaussian import Gaussian
@@ -100,6 +100,11 @@ class Model:
             "tokenizer": self._tokenizer.digest() if self._tokenizer else "",
             "preprocessing": json.dumps(self.preprocessing.to_dict()),
         }
+
+    @property
+    def slots(self) -> SlotsConfig:
+        """How many unit vectors each embedding is made of, and how sets of them compare."""
+        return self.config.slots
 
     @property
     def logit_scale(self) -> float:
@@ -204,7 +209,7 @@ class Model:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if num == 0:
-            empty = jnp.zeros((0, self.config.embed_dim))
+            empty = jnp.zeros((0, self.config.dim))
             return Gaussian(empty, empty)
         size = min(batch_size, num)
         parts = [self._run(f, load(slice(i, i + size)), size) for i in range(0, num, size)]
@@ -228,6 +233,10 @@ def _architecture(config: ModelConfig) -> str:
     """What the parameters mean; not what only decides how they are computed or initialised."""
     values = dataclasses.asdict(config)
     kept = {k: v for k, v in values.items() if k not in two_tower.FREE}
+    # How sets are compared is no part of an embedding, and one slot is a point as ever.
+    kept |= {"slots": config.slots.count}
+    if config.slots.count == 1:
+        del kept["slots"]
     return json.dumps(kept, sort_keys=True)
 
 

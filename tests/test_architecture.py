@@ -17,6 +17,7 @@ FILES = sorted((ROOT / "prolip").rglob("*.py"))
 LEVELS = {
     "prolip.gaussian": 0,
     "prolip.blocks": 0,
+    "prolip.slot_similarity": 0,
     "prolip.config": 0,
     "prolip.config_data": 0,
     "prolip.config_objective": 0,

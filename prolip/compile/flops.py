@@ -27,6 +27,7 @@ def step_flops(config: TrainConfig) -> StepFlops:
         rows = batch // goal.mask_every
         masked = 3 * rows * count.masked_view_flops(config.model, goal.mask_image_keep)
     products = 3 * bool(goal.ppcl) + 3 * bool(goal.siglip) + 4 * bool(goal.clip)
+    products += 3 * bool(goal.sets) * config.model.slots.count**2
     return StepFlops(
         batch * count.train_flops_per_pair(config.model),
         masked,

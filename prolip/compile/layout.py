@@ -156,10 +156,10 @@ def _tower(
 
 def loss_bytes(config: TrainConfig, rows: int) -> int:
     """Gathered texts and their gradient in float32, and three arrays of a block of pairs."""
-    gathered = 2 * 4 * config.global_batch * config.model.embed_dim
+    gathered = 2 * 4 * config.global_batch * config.model.dim
     if gathered > streamed.GATHERED_BYTES:  # Then they go round in parts.
-        gathered = 4 * 4 * rows * config.model.embed_dim
-    own = 4 * 4 * rows * config.model.embed_dim
+        gathered = 4 * 4 * rows * config.model.dim
+    own = 4 * 4 * rows * config.model.dim
     return gathered + own + 3 * 4 * min(streamed.PAIRS, rows * config.global_batch)
 
 
@@ -194,7 +194,7 @@ def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Ex
         )
     )
     add("activations of the layers", "all-reduce", "tensor", 4 * rows * tokens * size, tensor)
-    texts = 4 * config.global_batch * config.model.embed_dim
+    texts = 4 * config.global_batch * config.model.dim
     shards = data * fsdp
     add("texts of the loss", "all-gather", "data, fsdp", texts, shards)
     add("gradients of the texts", "all-reduce", "data, fsdp", texts, shards)

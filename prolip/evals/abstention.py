@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from prolip.config import SlotsConfig
 from prolip.evals.context import Context, EvalResult, finite, variance_trace
 from prolip.evals.given import transpose
 from prolip.evals.metrics import KS, from_rankings
@@ -27,7 +28,9 @@ def evaluate(context: Context) -> EvalResult:
     metrics: dict[str, float] = {}
     arrays: dict[str, np.ndarray] = {}
     for way, (queries, gallery, positives) in ways.items():
-        query, errors, best_score = _answers(queries, gallery, positives, context.config.block)
+        query, errors, best_score = _answers(
+            queries, gallery, positives, context.config.block, context.slots
+        )
         signals = {"uncertainty": variance_trace(queries)[query], "score": -best_score}
         for error, values in errors.items():
             metrics[f"{way}/{error}/mean"] = float(values.mean()) if len(values) else float("nan")
@@ -52,11 +55,12 @@ def evaluate(context: Context) -> EvalResult:
 
 
 def _answers(
-    queries: Gaussian, gallery: Gaussian, positives, block: int
+    queries: Gaussian, gallery: Gaussian, positives, block: int, slots: SlotsConfig
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """Numbers of the queries that have positives, their errors, and the best score of each."""
     numbers, recall, precision, scores = [], [], [], []
-    for part in ranked_blocks(queries, gallery, positives, at_least=max(KS), block=block):
+    ranked = ranked_blocks(queries, gallery, positives, at_least=max(KS), block=block, slots=slots)
+    for part in ranked:
         start = part.rows.start
         rows = from_rankings(part.order, positives[part.rows], KS, start, complete=True)
         numbers.append(rows.query)

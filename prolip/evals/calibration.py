@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prolip.evals.context import Context, EvalResult, finite, variance_trace
+from prolip.config import SlotsConfig
+from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, variance_trace
 from prolip.evals.metrics import blocks
 from prolip.gaussian import Gaussian
+from prolip.slot_similarity import mean_set_similarity
 
 BINS = 15
 
@@ -76,6 +78,7 @@ def pair_reliability(
     *,
     bins: int = BINS,
     block: int = 1024,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> Reliability:
     """`reliability` of all pairs of a text and an image, a block of texts at a time on the device.
 
@@ -87,6 +90,7 @@ def pair_reliability(
       logit_bias: as the loss adds it.
       bins: of equal width.
       block: texts at a time.
+      slots: of a model whose embeddings are sets.
     """
     count = len(texts.mean)
     block = min(block, max(count, 1))
@@ -100,16 +104,18 @@ def pair_reliability(
             match[i, own] = True
         query, trace = np.zeros((block, mean.shape[1]), np.float32), np.zeros(block, np.float32)
         query[:used], trace[:used] = mean[rows], half[rows]
-        parts = _bin_sums(query, trace, *image, match, logit_scale, logit_bias, bins=bins)
+        parts = _bin_sums(
+            query, trace, *image, match, logit_scale, logit_bias, bins=bins, slots=slots
+        )
         # Summed by rows on the device, over rows in float64: float32 would lose the small ones.
         sums += np.asarray(parts, np.float64)[:, :, :used].sum(2)
     return Reliability(*sums)
 
 
-@functools.partial(jax.jit, static_argnames="bins")
-def _bin_sums(query, trace, mean, half, match, scale, bias, *, bins):
+@functools.partial(jax.jit, static_argnames=("bins", "slots"))
+def _bin_sums(query, trace, mean, half, match, scale, bias, *, bins, slots):
     """Float32[3 bins texts]: number, probability and matches of each text's pairs."""
-    product = jnp.matmul(query, mean.T, precision=jax.lax.Precision.HIGHEST)
+    product = mean_set_similarity(query, mean, slots)
     p = jax.nn.sigmoid(scale * (product - trace[:, None] - half[None, :]) + bias)
     bin_of = jnp.minimum((p * bins).astype(jnp.int32), bins - 1)
 
@@ -136,6 +142,7 @@ def evaluate(context: Context) -> EvalResult:
         context.logit_scale,
         context.logit_bias,
         block=context.config.block,
+        slots=context.slots,
     )
     matches = found.matches.sum()
     metrics = {

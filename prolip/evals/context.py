@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prolip.config import EvalConfig
+from prolip.config import EvalConfig, SlotsConfig
 from prolip.gaussian import Gaussian
+
+ONE_SLOT = SlotsConfig()
 
 
 class Context(NamedTuple):
@@ -24,6 +26,7 @@ class Context(NamedTuple):
     # Of the model's pair probabilities, as applied; None where it has none.
     logit_scale: float | None = None
     logit_bias: float | None = None
+    slots: SlotsConfig = ONE_SLOT  # Of embeddings that are sets, one slot after the other.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from prolip.config import EvalConfig
-from prolip.evals.context import Context, host_gaussian
+from prolip.evals.context import ONE_SLOT, Context, host_gaussian
 from prolip.evals.metrics import blocks
 from prolip.evals.together import gather_batches
 from prolip.gaussian import Gaussian
@@ -86,6 +86,7 @@ def embed(
         config=config,
         logit_scale=getattr(encoder, "logit_scale", None),
         logit_bias=getattr(encoder, "logit_bias", None),
+        slots=getattr(encoder, "slots", ONE_SLOT),
     )
 
 

@@ -16,10 +16,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from prolip import sharding
-from prolip.config import MeshConfig
-from prolip.evals.context import variance_trace
+from prolip.config import MeshConfig, SlotsConfig
+from prolip.evals.context import ONE_SLOT, variance_trace
 from prolip.evals.metrics import blocks
 from prolip.gaussian import Gaussian
+from prolip.slot_similarity import mean_set_similarity
 
 ROWS = PartitionSpec(("data", "fsdp", "tensor"))
 EVERYWHERE = PartitionSpec()
@@ -43,8 +44,11 @@ def ranked_blocks(
     at_least: int = 1,
     mean_only: bool = False,
     block: int = 1024,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> Iterator[Ranked]:
     """Ranks by mean product minus half the target's trace, or by mean product alone.
+
+    Sets of several slots are ranked by `prolip.set_similarity` in the place of the product.
 
     Args:
       queries: N Gaussians; their variances don't matter for their own rankings.
@@ -53,7 +57,9 @@ def ranked_blocks(
       at_least: targets of each ranking, if the gallery has as many; there are as many as the
         positives of any query of the block in any case.
       mean_only: leaves out the variances.
-      block: queries at a time; device memory is about two blocks of scores.
+      block: queries at a time; device memory is about two blocks of scores, and with several slots
+        three for each.
+      slots: of a model with sets.
     """
     count, size = len(queries.mean), len(gallery.mean)
     mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
@@ -74,14 +80,14 @@ def ranked_blocks(
         query[: len(targets)] = queries.mean[rows]
         with jax.set_mesh(mesh):  # The caller's may be of other devices.
             split = jax.device_put((query, own), NamedSharding(mesh, ROWS))
-            found = _ranker(mesh, length)(*split, *everywhere)
+            found = _ranker(mesh, length, slots)(*split, *everywhere)
         yield Ranked(rows, *(np.asarray(array)[: len(targets)] for array in found))
 
 
 @functools.lru_cache(maxsize=32)
-def _ranker(mesh: Mesh, length: int):
+def _ranker(mesh: Mesh, length: int, slots: SlotsConfig):
     def rank(query, own, mean, half_trace, same):
-        scores = jnp.matmul(query, mean.T, precision=jax.lax.Precision.HIGHEST)
+        scores = mean_set_similarity(query, mean, slots)
         scores = scores - half_trace[None, :]
         if same is not None:
             scores = scores[:, same]

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from prolip.evals.context import Context, EvalResult, finite, take, variance_trace
+from prolip.config import SlotsConfig
+from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, take, variance_trace
 from prolip.evals.given import Embeddings, as_gaussian, both_rankings, match_lists, transpose
 from prolip.evals.metrics import KS, QueryMetrics, from_rankings, joined, summary, top_k
 from prolip.evals.ranking import ranked_blocks
 from prolip.gaussian import Gaussian
+from prolip.slot_similarity import mean_set_similarity
 
 EXAMPLES = 24  # Captions, and as many images, whose results a report can show.
 SHOWN = 10  # Results of each.
@@ -22,6 +24,7 @@ def retrieval(
     *,
     ks: Sequence[int] = KS,
     block: int = 1024,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> dict[str, float]:
     """Extended-positive retrieval both ways, by uncertainty-aware and by mean-only ranking.
 
@@ -40,6 +43,8 @@ def retrieval(
       positives: for each text the images that match it: M lists of indices, or a boolean [M, N].
       ks: at which K recall is measured, and nDCG at the largest.
       block: queries scored at a time; memory is block x gallery.
+      slots: `model.config.slots` of a model whose embeddings are sets: they are ranked by
+        `prolip.set_similarity`.
 
     Returns:
       `<task>/<metric>` by the uncertainty-aware ranking and `<task>/mean/<metric>` by means
@@ -62,11 +67,12 @@ def retrieval(
     some_texts = take(texts, multiple)
     own = transpose(matches, len(images.mean))
     own_multiple = transpose([matches[i] for i in multiple], len(images.mean))
+    how: dict[str, Any] = {"ks": ks, "block": block, "slots": slots}
     result: dict[str, float] = {}
     for prefixes, mean_only in both_rankings(images, texts).items():
 
         def rows(queries: Gaussian, gallery: Gaussian, targets: Any, m: bool = mean_only) -> Any:
-            return query_metrics(queries, gallery, targets, mean_only=m, ks=ks, block=block)
+            return query_metrics(queries, gallery, targets, mean_only=m, **how)
 
         to_image = rows(texts, images, matches)
         tasks = {
@@ -91,11 +97,12 @@ def query_metrics(
     mean_only: bool = False,
     ks: Sequence[int] = KS,
     block: int = 1024,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> QueryMetrics:
     """Metrics of each query; `positives` are indices into the gallery."""
     parts = []
     ranked = ranked_blocks(
-        queries, gallery, positives, at_least=max(ks), mean_only=mean_only, block=block
+        queries, gallery, positives, at_least=max(ks), mean_only=mean_only, block=block, slots=slots
     )
     for part in ranked:
         targets = positives[part.rows]
@@ -106,7 +113,11 @@ def query_metrics(
 
 
 def scorer(
-    queries: Gaussian, gallery: Gaussian, *, mean_only: bool = False
+    queries: Gaussian,
+    gallery: Gaussian,
+    *,
+    mean_only: bool = False,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> Callable[[Any], np.ndarray]:
     """Gives the scores [rows, gallery] of the queries that a slice or an index array selects.
 
@@ -116,13 +127,17 @@ def scorer(
     mean = np.asarray(gallery.mean, np.float64).T
     half_trace = 0.0 if mean_only else variance_trace(gallery) / 2
     query_mean = np.asarray(queries.mean)
+    if slots.count > 1:
+        return lambda rows: np.asarray(mean_set_similarity(query_mean[rows], gallery.mean, slots))
     return lambda rows: (query_mean[rows].astype(np.float64) @ mean - half_trace).astype(np.float32)
 
 
 def evaluate(context: Context) -> EvalResult:
     """Metrics under `retrieval/`, and results of some captions and images to look at."""
     block = context.config.block
-    metrics = retrieval(context.images, context.texts, context.positives, block=block)
+    metrics = retrieval(
+        context.images, context.texts, context.positives, block=block, slots=context.slots
+    )
     named = {f"retrieval/{name}": value for name, value in metrics.items()}
     notes = {
         "captions": _caption_examples(context, _spread(context, EXAMPLES)),
@@ -132,7 +147,8 @@ def evaluate(context: Context) -> EvalResult:
 
 
 def _caption_examples(context: Context, chosen: list[int]) -> list[dict[str, Any]]:
-    order = top_k(scorer(context.texts, context.images)(chosen), SHOWN)
+    score = scorer(context.texts, context.images, slots=context.slots)
+    order = top_k(score(chosen), SHOWN)
     return [
         {
             "index": text,
@@ -149,7 +165,8 @@ def _caption_examples(context: Context, chosen: list[int]) -> list[dict[str, Any
 def _image_examples(context: Context) -> list[dict[str, Any]]:
     count = len(context.images.mean)
     chosen = np.unique(np.linspace(0, count - 1, min(EXAMPLES, count)).astype(int))
-    order = top_k(scorer(context.images, context.texts)(chosen), SHOWN)
+    score = scorer(context.images, context.texts, slots=context.slots)
+    order = top_k(score(chosen), SHOWN)
     return [
         {
             "index": int(image),

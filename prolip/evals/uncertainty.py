@@ -1,6 +1,7 @@
 """Does uncertainty mean what it should: more matches, more doubt; more doubt, more mistakes?"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -97,8 +98,9 @@ def evaluate(context: Context) -> EvalResult:
     metrics |= inclusion_rate(context.images, context.texts, context.positives)
 
     block, own = context.config.block, transpose(context.positives, len(image))
-    to_image = query_metrics(context.texts, context.images, context.positives, block=block)
-    to_text = query_metrics(context.images, context.texts, own, block=block)
+    how: dict[str, Any] = {"block": block, "slots": context.slots}
+    to_image = query_metrics(context.texts, context.images, context.positives, **how)
+    to_text = query_metrics(context.images, context.texts, own, **how)
     arrays = {
         "caption_uncertainty": text,
         "caption_matches": matches,

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from prolip.config import SlotsConfig
 from prolip.evals.context import (
+    ONE_SLOT,
     Context,
     EvalResult,
     finite,
@@ -16,11 +18,14 @@ from prolip.evals.context import (
 from prolip.evals.correlation import uncertainty_bins
 from prolip.evals.metrics import blocks, class_mean, top_k
 from prolip.gaussian import Gaussian
+from prolip.slot_similarity import set_similarity
 
 LOGIT_SCALE = 100.0  # The released code's, whatever the model learned; ranks don't depend on it.
 
 
-def class_embeddings(prompts: Gaussian, num_classes: int) -> Gaussian:
+def class_embeddings(
+    prompts: Gaussian, num_classes: int, slots: SlotsConfig = ONE_SLOT
+) -> Gaussian:
     """One Gaussian a class from its prompts.
 
     The mean is that of the prompts' unit means, made unit again; the variance is the mean of the
@@ -29,11 +34,14 @@ def class_embeddings(prompts: Gaussian, num_classes: int) -> Gaussian:
     Args:
       prompts: [num_classes * prompts, dim], all prompts of a class in a row.
       num_classes: how many classes there are.
+      slots: of a model whose embeddings are sets; slots of the same number belong together.
     """
     dim = np.shape(prompts.mean)[-1]
     mean = np.asarray(prompts.mean, np.float64).reshape(num_classes, -1, dim)
     mean = (mean / np.linalg.norm(mean, axis=-1, keepdims=True)).mean(1)
-    mean = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+    each = mean.reshape(num_classes, slots.count, -1)
+    each = each / np.linalg.norm(each, axis=-1, keepdims=True) / slots.count**0.5
+    mean = each.reshape(num_classes, dim)
     variance = np.exp(np.asarray(prompts.log_var, np.float64)).reshape(num_classes, -1, dim)
     with np.errstate(divide="ignore"):  # Zero variance stays zero: a log of minus infinity.
         log_var = np.log(variance.mean(1))
@@ -41,16 +49,32 @@ def class_embeddings(prompts: Gaussian, num_classes: int) -> Gaussian:
 
 
 def class_logits(
-    images: Gaussian, classes: Gaussian, *, mean_only: bool = False, scale: float = LOGIT_SCALE
+    images: Gaussian,
+    classes: Gaussian,
+    *,
+    mean_only: bool = False,
+    scale: float = LOGIT_SCALE,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> np.ndarray:
-    """Logits [images, classes] = scale * (mean product - half the class's trace)."""
-    product = np.asarray(images.mean, np.float64) @ np.asarray(classes.mean, np.float64).T
+    """Logits [images, classes] = scale * (mean product - half the class's trace).
+
+    Of sets their similarity is in the place of the product.
+    """
+    if slots.count > 1:
+        product = np.asarray(set_similarity(images, classes, slots), np.float64)
+    else:
+        product = np.asarray(images.mean, np.float64) @ np.asarray(classes.mean, np.float64).T
     half_trace = 0.0 if mean_only else variance_trace(classes) / 2
     return (scale * (product - half_trace)).astype(np.float32)
 
 
 def zero_shot(
-    images: Gaussian, classes: Gaussian, labels: np.ndarray, bins: int = 10, block: int = 1024
+    images: Gaussian,
+    classes: Gaussian,
+    labels: np.ndarray,
+    bins: int = 10,
+    block: int = 1024,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> dict[str, float]:
     """Accuracies of one classification task; logits are made a block of images at a time.
 
@@ -60,6 +84,7 @@ def zero_shot(
       labels: Int[images], the class of each image.
       bins: bins of equal size by the image's uncertainty.
       block: images whose logits are in memory at a time.
+      slots: of a model whose embeddings are sets.
 
     Returns:
       `top1`, `top5` (with more than five classes), `class_top1` (mean over classes), by the
@@ -69,7 +94,7 @@ def zero_shot(
     uncertainty = variance_trace(images)
     result = {"num_classes": float(len(classes.mean)), "num_images": float(len(labels))}
     for variant, mean_only in (("", False), ("mean/", True)):
-        best = best_classes(images, classes, 5, mean_only=mean_only, block=block)
+        best = best_classes(images, classes, 5, mean_only=mean_only, block=block, slots=slots)
         hits = best == np.asarray(labels)[:, None]
         correct = hits[:, 0]
         result[f"{variant}top1"] = float(correct.mean())
@@ -90,12 +115,13 @@ def best_classes(
     *,
     mean_only: bool = False,
     block: int = 1024,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> np.ndarray:
     """Int[images, at most count]: classes by their logits, the best first, ties by the number."""
     best = []
     for rows in blocks(len(images.mean), block):
         some = host_gaussian(images.mean[rows], images.log_var[rows])
-        best.append(top_k(class_logits(some, classes, mean_only=mean_only), count))
+        best.append(top_k(class_logits(some, classes, mean_only=mean_only, slots=slots), count))
     return np.concatenate(best)
 
 
@@ -122,11 +148,14 @@ def evaluate(context: Context) -> EvalResult:
             continue
         names, labels = np.unique(given[labelled], return_inverse=True)
         prompts = context.encode_text(prompts_of(names.tolist(), context.config.templates))
-        classes = class_embeddings(prompts, len(names))
+        slots = context.slots
+        classes = class_embeddings(prompts, len(names), slots)
         images = take(context.images, labelled)
-        values = zero_shot(images, classes, labels, context.config.bins, context.config.block)
+        values = zero_shot(
+            images, classes, labels, context.config.bins, context.config.block, slots
+        )
         metrics |= {f"zero_shot/{feature}/{name}": value for name, value in values.items()}
-        predicted = best_classes(images, classes, block=context.config.block)[:, 0]
+        predicted = best_classes(images, classes, block=context.config.block, slots=slots)[:, 0]
         arrays |= {
             f"{feature}_image": labelled,
             f"{feature}_label": labels,

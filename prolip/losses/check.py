@@ -15,15 +15,18 @@ OPTIONS = (
     ("noisy_pairs", "keep", SOFT),
     ("measure_mismatch", False, SMOOTH),
 )
+POINTS = (*SMOOTH, "pcme", "triplet")  # Terms that compare one vector with one vector.
 
 
-def check(goal: ObjectiveConfig, *, variances: bool) -> None:
-    """Raises ConfigError where a term needs variances, or an option has no term to act on.
+def check(goal: ObjectiveConfig, *, variances: bool, slots: int = 1) -> None:
+    """Raises ConfigError where a term needs what the model lacks, or an option has no term.
 
     Args:
       goal: the objective.
       variances: whether the model has any.
+      slots: vectors of each of its embeddings.
     """
+    _check_slots(goal, slots)
     for name in NEED_VARIANCES:
         if not variances and getattr(goal, name):
             raise ConfigError(
@@ -36,3 +39,16 @@ def check(goal: ObjectiveConfig, *, variances: bool) -> None:
                 f"config.objective.{name} has nothing to act on: give a weight to one of "
                 f"{', '.join(terms)}, or set it to {off}"
             )
+
+
+def _check_slots(goal: ObjectiveConfig, slots: int) -> None:
+    others = [name for name in POINTS if getattr(goal, name)]
+    if slots > 1 and (others or not goal.sets):
+        raise ConfigError(
+            f"config.model.slots.count: sets of {slots} are trained by config.objective.sets: "
+            + (f"set {', '.join(others)} to 0" if others else "give it a weight")
+        )
+    if slots == 1 and goal.sets_diversity:
+        raise ConfigError(
+            "config.objective.sets_diversity has nothing to act on: config.model.slots.count is 1"
+        )

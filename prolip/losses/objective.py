@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from prolip import sharding
-from prolip.config import ObjectiveConfig
+from prolip.config import ObjectiveConfig, SlotsConfig
 from prolip.gaussian import Gaussian
 from prolip.losses.bottleneck import bottleneck
 from prolip.losses.inclusion import inclusion
@@ -17,9 +17,12 @@ from prolip.losses.pairwise import Logit, dense_targets, streamed_ppcl, streamed
 from prolip.losses.pcme import pcme
 from prolip.losses.pcmepp import streamed_pcmepp
 from prolip.losses.positives import ColumnFacts, RowFacts, known_pairs, pair_facts
+from prolip.losses.sets import sets_diversity, streamed_sets
 from prolip.losses.soft_labels import soft_labels
 from prolip.losses.softmax import streamed_clip
 from prolip.losses.triplet import triplet
+
+ONE_SLOT = SlotsConfig()
 
 
 class Embeddings(NamedTuple):
@@ -40,6 +43,7 @@ def objective(
     caption: jax.Array,
     weight: jax.Array | None = None,
     key: jax.Array | None = None,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Total loss of the global batch and, without their weights, the terms that make it.
 
@@ -53,6 +57,7 @@ def objective(
       weight: [B] the part of each image that is its own, the rest being of the image B - 1 - i;
         None if no image is blended.
       key: of what is drawn in this step: samples of PCME.
+      slots: of embeddings that are sets.
 
     Returns:
       The total, and metrics: `loss/<term>`, mean cosine of positive and of negative pairs, mean
@@ -61,7 +66,7 @@ def objective(
     image, text = embeddings.image, embeddings.text
     facts = pair_facts(captions, caption, extended=config.positives == "extended", weight=weight)
     logit = Logit(logit_scale, logit_bias)
-    contrastive = _contrastive(config, image, text, logit, facts, key)
+    contrastive = _contrastive(config, image, text, logit, facts, key, slots)
     forms = config.form
     # Once per process of the ring that the published runs used.
     repeats = config.reference_world_size
@@ -77,6 +82,10 @@ def objective(
         "inclusion_text_text": (
             config.inclusion_text_text,
             lambda: _in_general_text(config, text, known_pairs(captions, caption)),
+        ),
+        "sets_diversity": (
+            config.sets_diversity,
+            lambda: sets_diversity(image.mean, slots) + sets_diversity(text.mean, slots),
         ),
     }
     if embeddings.originals is not None and embeddings.masked is not None:
@@ -109,6 +118,7 @@ def _contrastive(
     logit: Logit,
     facts: tuple[RowFacts, ColumnFacts],
     key: jax.Array | None,
+    slots: SlotsConfig,
 ) -> dict[str, Callable[[], tuple[jax.Array, dict[str, jax.Array]]]]:
     """Terms that look at all pairs, by their key: what gives the value and sums over pairs."""
     labels = soft_labels(config)
@@ -133,6 +143,7 @@ def _contrastive(
         ),
         "pcme": sampled,
         "triplet": triplets,
+        "sets": lambda: streamed_sets(*means, slots, logit, *facts),
     }
 
 
@@ -156,8 +167,10 @@ def _statistics(embeddings: Embeddings, sums: dict[str, jax.Array] | None) -> di
     if sums is None:  # No term looks at all pairs.
         return statistics
     matches, product = sums["matches"], sums["product"]
-    # The sum over all pairs is the product of the sums.
-    every = jnp.vdot(*(jnp.sum(g.mean, 0, dtype=jnp.float32) for g in (image, text)))
+    # The sum over all pairs is the product of the sums; not so where sets are compared.
+    every = sums.get(
+        "every", jnp.vdot(*(jnp.sum(g.mean, 0, dtype=jnp.float32) for g in (image, text)))
+    )
     num = len(image.mean)
     # As a float: the square of 65,536 is no int32.
     others = jnp.maximum(float(num) ** 2 - matches, 1)

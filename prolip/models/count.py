@@ -48,19 +48,29 @@ def _image_flops(config: ModelConfig, num_kept: int | None = None) -> int:
     num_patches = (tower.image_size // tower.patch) ** 2
     embed = 2 * num_patches * tower.patch**2 * 3 * tower.width
     length = (num_patches if num_kept is None else num_kept) + _extra(config)
-    return embed + _blocks(tower, length) + _heads(config, tower.width)
+    blocks = _blocks(tower, length) + _slots(config, tower, length)
+    return embed + blocks + _heads(config, tower.width)
 
 
 def _text_flops(config: ModelConfig) -> int:
-    return _blocks(config.text, config.text.length + _extra(config)) + _heads(
-        config, config.text.width
-    )
+    length = config.text.length + _extra(config)
+    blocks = _blocks(config.text, length) + _slots(config, config.text, length)
+    return blocks + _heads(config, config.text.width)
 
 
 def _blocks(tower: ImageTowerConfig | TextTowerConfig, length: int) -> int:
     projections = 2 * length * (4 * tower.width**2 + 2 * tower.width * tower.mlp_dim)
     attention = 2 * 2 * length**2 * tower.width
     return tower.depth * (projections + attention)
+
+
+def _slots(config: ModelConfig, tower: ImageTowerConfig | TextTowerConfig, length: int) -> int:
+    """Weights of the tokens, sums by them, and a projection of each sum."""
+    slots, width = config.slots.count, tower.width
+    if slots == 1:
+        return 0
+    weights = width * (width // 2) + slots * (width // 2)
+    return 2 * (length * (weights + slots * width) + slots * width * config.embed_dim)
 
 
 def _heads(config: ModelConfig, width: int) -> int:

@@ -8,6 +8,7 @@ from prolip import sharding
 from prolip.config import ModelConfig
 from prolip.gaussian import Gaussian
 from prolip.models.heads import Head, deterministic, normalize
+from prolip.models.slots import Slots
 from prolip.models.transformer import Transformer
 from prolip.sharding import spec
 
@@ -52,6 +53,11 @@ class TextTower(nnx.Module):
         )
         self.norm_final = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, dtype=wide, rngs=rngs)
+        self.slots = (
+            Slots(tower.width, config.embed_dim, config.slots, dtype=wide, rngs=rngs)
+            if config.slots.count > 1
+            else None
+        )
         if config.heads != "deterministic":
             inputs = config.embed_dim if config.heads == "released" else tower.width
             self.log_var = Head(
@@ -69,10 +75,10 @@ class TextTower(nnx.Module):
         x = jnp.concatenate([x, sharding.repeat_rows(extra, len(x))], axis=1)
         x = x + self.positions[...][None, : x.shape[1]].astype(self.dtype)
         x = self.transformer(x)
-        x = self.norm_final(x[:, -len(extra) :])
+        x = self.norm_final(x[:, -len(extra) :] if self.slots is None else x)
         mean = self.mean(x[:, -1])
         if self.heads == "deterministic":
-            return deterministic(mean)
+            return deterministic(mean) if self.slots is None else self.slots(mean, x)
         log_var = self.log_var(mean if self.heads == "released" else x[:, 0])
         return Gaussian(normalize(mean), log_var)
 

@@ -87,3 +87,8 @@ def check(config: ModelConfig) -> None:
             "config.model.heads: the released wiring has text.width equal to embed_dim; "
             f"got {text.width} and {config.embed_dim}"
         )
+    if config.slots.count > 1 and config.heads != "deterministic":
+        raise ConfigError(
+            f"config.model.slots.count: {config.slots.count} slots have no variances; set "
+            f"config.model.heads=deterministic, not {config.heads}"
+        )

@@ -9,6 +9,7 @@ from prolip import sharding
 from prolip.config import ModelConfig
 from prolip.gaussian import Gaussian
 from prolip.models.heads import Head, deterministic, normalize
+from prolip.models.slots import Slots
 from prolip.models.transformer import Transformer
 from prolip.sharding import spec
 
@@ -55,6 +56,11 @@ class ImageTower(nnx.Module):
         )
         self.norm_post = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, use_bias=False, dtype=wide, rngs=rngs)
+        self.slots = (
+            Slots(tower.width, config.embed_dim, config.slots, dtype=wide, rngs=rngs)
+            if config.slots.count > 1
+            else None
+        )
         if config.heads != "deterministic":
             self.log_var = Head(
                 tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
@@ -75,11 +81,11 @@ class ImageTower(nnx.Module):
         extra = self.extra[...].astype(self.dtype) + positions[:num_extra]
         x = jnp.concatenate([sharding.repeat_rows(extra, len(x)), x], axis=1)
         x = self.transformer(self.norm_pre(x))
-        x = self.norm_post(x[:, :num_extra])
+        x = self.norm_post(x[:, :num_extra] if self.slots is None else x)
         cls = x[:, 0]
         mean = self.mean(self.norm_post(cls) if self.heads == "released" else cls)
         if self.heads == "deterministic":
-            return deterministic(mean)
+            return deterministic(mean) if self.slots is None else self.slots(mean, x)
         return Gaussian(normalize(mean), self.log_var(x[:, 1]))
 
 

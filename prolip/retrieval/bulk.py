@@ -83,6 +83,12 @@ def embed(
             f"{directory}: parts rely on atomic renames. Mount the bucket (gcsfuse, "
             "mountpoint-s3), or write to a disk and copy."
         )
+    if model.slots.count > 1:
+        raise ConfigError(
+            f"this model has {model.slots.count} slots for each item, and collections are searched "
+            "by one vector; embed with prolip.load(...).encode_image and encode_text, and compare "
+            "with prolip.set_similarity"
+        )
     if model.config.heads == "deterministic":  # Points: their log-variances are minus infinity.
         options = dataclasses.replace(options, variance="uncertainty")
     index, count = _check(collection, options)

@@ -115,6 +115,7 @@ def loss_and_grads(
             batch.caption,
             weight,
             jax.random.fold_in(key, 3),
+            config.model.slots,
         )
 
     return accumulate.value_and_grad(loss, params, passes)
@@ -126,7 +127,8 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
     if isinstance(mesh, jax.sharding.Mesh):  # An abstract one has no devices to run it on.
         check_kernel(config.model, mesh.devices.flat[0].platform)
     goal, shards, batch = config.objective, sharding.batch_shards(mesh), config.global_batch
-    check_objective(goal, variances=config.model.heads != "deterministic")
+    variances, slots = config.model.heads != "deterministic", config.model.slots.count
+    check_objective(goal, variances=variances, slots=slots)
     if batch % shards:
         raise ConfigError(
             f"config.global_batch: {batch} does not divide over {shards} devices "

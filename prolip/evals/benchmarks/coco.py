@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from prolip.config import SlotsConfig
 from prolip.evals.benchmarks import annotations as files
 from prolip.evals.benchmarks.annotations import NUM_FOLDS, Annotations, Matches
 from prolip.evals.benchmarks.given_rankings import GivenRankings
 from prolip.evals.benchmarks.rows import Rows
-from prolip.evals.context import take
+from prolip.evals.context import ONE_SLOT, take
 from prolip.evals.given import Embeddings, as_gaussian, both_rankings
 from prolip.evals.metrics import KS, from_rankings, summary
 from prolip.evals.ranking import ranked_blocks
@@ -33,6 +34,7 @@ def coco(
     annotations: Annotations | str | Path | None = None,
     ks: Sequence[int] = KS,
     block: int = 1024,
+    slots: SlotsConfig = ONE_SLOT,
 ) -> dict[str, float]:
     """COCO 5K and 1K, CxC and ECCV Caption from embeddings, by CSD and by means alone.
 
@@ -46,6 +48,7 @@ def coco(
         of the installed `eccv-caption` package.
       ks: at which K recall is measured.
       block: queries scored at a time.
+      slots: `model.config.slots` of a model whose embeddings are sets.
 
     Returns:
       `<benchmark>/<way>/<metric>` by CSD and `<benchmark>/<way>/mean/<metric>` by means alone.
@@ -70,12 +73,12 @@ def coco(
         folds = [_Fold(*_fold_rows(members, way, whole)) for members in _folds(truth)]
         length = max(*ks, _most(truth.eccv[way]))
         for prefixes, mean_only in both_rankings(*sides).items():
-            heads, best = _heads(own, other, whole, length, mean_only, block)
+            heads, best = _heads(own, other, whole, length, mean_only, block, slots)
             values = _of_heads(heads, best, truth, way, ks)
             each = []
             for fold in folds:
                 some = take(own, fold.queries), take(other, fold.gallery)
-                head, _ = _heads(*some, fold.positives, max(ks), mean_only, block)
+                head, _ = _heads(*some, fold.positives, max(ks), mean_only, block, slots)
                 rows = from_rankings(head, fold.positives, ks, complete=True)
                 each.append(summary(rows, len(fold.queries), ks))
             for prefix in prefixes:
@@ -157,10 +160,17 @@ def _heads(
     length: int,
     mean_only: bool,
     block: int,
+    slots: SlotsConfig,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Int[queries, length] best targets, and Int[queries] rank of the best positive."""
     parts = ranked_blocks(
-        queries, gallery, positives, at_least=length, mean_only=mean_only, block=block
+        queries,
+        gallery,
+        positives,
+        at_least=length,
+        mean_only=mean_only,
+        block=block,
+        slots=slots,
     )
     orders, best = zip(*((part.order, part.best_rank) for part in parts), strict=True)
     return np.concatenate([order[:, :length] for order in orders]), np.concatenate(best)

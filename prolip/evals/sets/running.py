@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from prolip.config import EvalConfig
-from prolip.evals.context import EvalResult
+from prolip.evals.context import ONE_SLOT, EvalResult
 from prolip.evals.embed import embed_images, embed_texts
 from prolip.evals.sets.address import addresses
 from prolip.evals.sets.measure import measure
@@ -68,4 +68,5 @@ class Sets:
             tokenize: Callable[[list[str]], np.ndarray] = self._model.tokenizer
             return embed_texts(texts, self._model, tokenize, self._config.batch)
 
-        return measure(self._sets[number], images, encode_text, self._config)
+        slots = getattr(self._model, "slots", ONE_SLOT)
+        return measure(self._sets[number], images, encode_text, self._config, slots)
