@@ -21,6 +21,7 @@ from prolip.evals.sets.layouts import prepared, stored
 from prolip.evals.sets.listing import Listing
 from prolip.evals.sets.pixels import readable
 from prolip.evals.sets.prompts import Prompts
+from prolip.evals.sets.published import as_published
 from prolip.evals.sets.real import with_real
 
 TFDS = "tfds:"
@@ -37,6 +38,7 @@ class Opened:
     left_out: int  # Images that can't be decoded, of a set that is measured in part.
     partial: bool
     listing_digest: str  # `Listing.digest()`, made once.
+    as_published: dict[str, bool] | None  # Of ids of images and captions; None: not known.
 
     @property
     def about(self) -> dict[str, Any]:
@@ -62,6 +64,8 @@ class Opened:
             }
         if listing.captions is not None:
             found["captions"] = len(listing.captions.texts)
+        if self.as_published is not None:
+            found["ids_as_published"] = self.as_published
         if listing.valid is not None:
             found["images_with_labels"] = int((listing.valid == RIGHT).any(1).sum())
         return found
@@ -82,6 +86,10 @@ class Opened:
             )
         if self.listing.captions is not None:
             parts.append(f"{len(self.listing.captions.texts):,} captions")
+        if self.as_published is not None:
+            other = [what for what, same in self.as_published.items() if not same]
+            are = f"ids of {' and '.join(other)} are not" if other else "ids are"
+            parts.append(f"{are} the published ones")
         if self.partial:
             parts.append(f"a part of {self.known.counts}")
         return ", ".join(parts)
@@ -128,7 +136,16 @@ def open_set(address: Address, threads: int = 4) -> Opened:
             chosen = prompts.read(address.prompts or known.prompts)
     elif address.names or address.prompts:
         raise ConfigError(f"{address.name} is for retrieval: it takes neither names nor prompts")
-    return Opened(address.name, known, listing, chosen, left_out, address.partial, listing.digest())
+    return Opened(
+        address.name,
+        known,
+        listing,
+        chosen,
+        left_out,
+        address.partial,
+        listing.digest(),
+        as_published(known.name, listing),
+    )
 
 
 def _read(known: Known, address: Address) -> Listing:
