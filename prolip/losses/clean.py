@@ -30,7 +30,7 @@ def clean_probability(losses: Float[Array, " pairs"]) -> Float[Array, " pairs"]:
     one = jnp.ones_like(spread)
     better, worse = (0 * one, spread, one / 2), (one, spread, one / 2)
 
-    def step(_: int, parts: tuple) -> tuple:
+    def step(_: jax.Array, parts: tuple) -> tuple:
         share = _share(scaled, *parts)
         return tuple(
             _moments(scaled, weight, part)

@@ -12,6 +12,7 @@ from prolip.config import ObjectiveConfig, SlotsConfig
 from prolip.gaussian import Gaussian
 from prolip.losses.bottleneck import bottleneck
 from prolip.losses.inclusion import inclusion
+from prolip.losses.mismatch import measured
 from prolip.losses.order import next_includer
 from prolip.losses.pairwise import Logit, dense_targets, streamed_ppcl, streamed_siglip
 from prolip.losses.pcme import pcme
@@ -108,6 +109,8 @@ def objective(
     values |= {name: (factor, term()) for name, (factor, term) in terms.items() if factor}
     total = sum((weight * value for weight, value in values.values()), start=jnp.zeros(()))
     metrics = {f"loss/{name}": value for name, (_, value) in values.items()}
+    if config.measure_mismatch:
+        metrics |= measured(config, image, text, logit, captions, caption, weight)
     return total, metrics | _statistics(embeddings, sums)
 
 

@@ -141,9 +141,7 @@ def streamed_siglip(
 
     Its targets may be soft.
     """
-    rows, columns = (
-        Side(wide(mean), jnp.zeros_like(wide(mean[:, 0]))) for mean in (image_means, text_means)
-    )
+    rows, columns = point_side(image_means), point_side(text_means)
     return _streamed(rows, columns, logit, row_facts, column_facts, labels)
 
 
@@ -155,17 +153,60 @@ def _streamed(
     column_facts: ColumnFacts,
     labels: SoftLabels,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    extra = {}
-    if labels != PLAIN:
-        score = (rows.mean * columns.mean).sum(-1) - (rows.trace + columns.trace) / 2
-        drawn = logit.scale * score + logit.bias
-        losses = -jax.nn.log_sigmoid(drawn)
-        own = own_pairs(drawn, losses, logit.scale, row_facts.weight, labels)
+    if labels == PLAIN:
+        block, extra = _block, {}
+    else:
+        block = functools.partial(_block, labels=labels)
+        own = _own(rows, columns, logit, row_facts, column_facts, labels)
         row_facts, column_facts = row_facts._replace(own=own), column_facts._replace(own=own)
         extra = clean_statistics(own)
-    block = _block if labels == PLAIN else functools.partial(_block, labels=labels)
     total, statistics = pair_sum(block, rows, columns, logit, row_facts, column_facts)
     return total / len(rows.mean), statistics | extra
+
+
+def point_side(means: Float[Array, "rows dim"]) -> Side:
+    """Points: no variance."""
+    mean = wide(means)
+    return Side(mean, jnp.zeros_like(mean[:, 0]))
+
+
+def sigmoid_slope(
+    rows: Side,
+    columns: Side,
+    logit: Logit,
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+    labels: SoftLabels = PLAIN,
+) -> Float[Array, "images texts"]:
+    """Slope of each pair's cross-entropy in its logit: sigmoid(l_ij) - t_ij; dense."""
+    own = _own(rows, columns, logit, row_facts, column_facts, labels)
+    row_facts, column_facts = row_facts._replace(own=own), column_facts._replace(own=own)
+    columns, column_facts = sharding.replicate((columns, column_facts))
+    logits = _logits(dot(rows.mean, columns.mean.T), rows, columns, logit)[1]
+    targets = block_targets(row_facts, column_facts, block_matches(row_facts, column_facts))
+    return sigmoid_pairs(logits, targets.astype(logits.dtype), row_facts, column_facts, labels)[1]
+
+
+def _own(
+    rows: Side,
+    columns: Side,
+    logit: Logit,
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+    labels: SoftLabels,
+) -> Own:
+    score = (rows.mean * columns.mean).sum(-1) - (rows.trace + columns.trace) / 2
+    logits = logit.scale * score + logit.bias
+    losses = -jax.nn.log_sigmoid(logits) if labels.reweighted else None
+    return own_pairs(logits, losses, logit.scale, row_facts, column_facts)
+
+
+def _logits(
+    product: jax.Array, rows: Side, columns: Side, logit: Logit
+) -> tuple[jax.Array, jax.Array]:
+    """Scores of pairs, and their logits."""
+    score = product - (rows.trace[:, None] + columns.trace[None, :]) / 2
+    return score, logit.scale * score + logit.bias
 
 
 def clean_statistics(own: Own) -> dict[str, jax.Array]:
@@ -183,8 +224,7 @@ def _block(
     labels: SoftLabels = PLAIN,
 ) -> Sums:
     product = dot(rows.mean, columns.mean.T)
-    score = product - (rows.trace[:, None] + columns.trace[None, :]) / 2
-    logits = logit.scale * score + logit.bias
+    score, logits = _logits(product, rows, columns, logit)
     matches = block_matches(row_facts, column_facts)
     targets = block_targets(row_facts, column_facts, matches)
     if labels != PLAIN:

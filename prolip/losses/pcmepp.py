@@ -72,11 +72,19 @@ def streamed_pcmepp(
     shifted by it: b - a csd = 2a (1 - csd / 2) + (b - 2a). The cross-entropy is linear in its
     targets, so that the four L are one, of the mean target.
     """
-    alpha = pseudo_positives
-    labels = SoftLabels(smoothing=smoothing, relabelled=alpha / (1 + alpha))
-    logit = Logit(2 * logit.scale, logit.bias - 2 * logit.scale)
-    value, sums = streamed_ppcl(images, texts, logit, row_facts, column_facts, labels)
-    return (2 + 2 * alpha) / len(images.mean) * value, sums
+    labels = pcmepp_labels(pseudo_positives, smoothing)
+    value, sums = streamed_ppcl(images, texts, as_ppcl(logit), row_facts, column_facts, labels)
+    return (2 + 2 * pseudo_positives) / len(images.mean) * value, sums
+
+
+def as_ppcl(logit: Logit) -> Logit:
+    """The scalars that make PPCL's logit that of PCME++."""
+    return Logit(2 * logit.scale, logit.bias - 2 * logit.scale)
+
+
+def pcmepp_labels(pseudo_positives: float, smoothing: float) -> SoftLabels:
+    """The mean of the targets of its four L."""
+    return SoftLabels(smoothing, relabelled=pseudo_positives / (1 + pseudo_positives))
 
 
 def _row(x: jax.Array) -> jax.Array:

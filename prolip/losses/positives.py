@@ -130,6 +130,18 @@ def block_targets(
     return own * matches + (1 - own) * others
 
 
+def drawn_targets(rows: RowFacts, columns: ColumnFacts) -> Float[Array, " pairs"]:
+    """The entries of `block_targets` for the drawn pairs, where rows and columns are all pairs."""
+    if rows.weight is None or rows.other_position is None:
+        return jnp.ones_like(rows.position, jnp.float32)
+    # The image that is blended in may match the same caption.
+    others = rows.other_position == rows.position
+    if rows.other_captions is not None:
+        known = rows.other_captions
+        others |= ((known == columns.caption[:, None]) & (known != 0)).any(1)
+    return rows.weight + (1 - rows.weight) * others
+
+
 def _matches(
     position: jax.Array, captions: jax.Array | None, columns: ColumnFacts
 ) -> Bool[Array, "rows columns"]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from prolip.config_objective import ObjectiveConfig
 from prolip.losses.clean import clean_probability
-from prolip.losses.positives import ColumnFacts, Own, RowFacts
+from prolip.losses.positives import ColumnFacts, Own, RowFacts, drawn_targets
 
 TIE = 1e-5  # Of a score: texts of the same caption tie, and rounding must not decide.
 
@@ -53,23 +53,23 @@ def soft_labels(config: ObjectiveConfig) -> SoftLabels:
 
 def own_pairs(
     logits: Float[Array, " pairs"],
-    losses: Float[Array, " pairs"],
+    losses: Float[Array, " pairs"] | None,
     scale: Float[Array, ""],
-    part: Float[Array, " pairs"] | None,
-    labels: SoftLabels,
+    rows: RowFacts,
+    columns: ColumnFacts,
 ) -> Own:
     """What blocks have to know of the drawn pairs.
 
     Args:
       logits: of the drawn pairs.
-      losses: of the drawn pairs.
+      losses: of the drawn pairs, where it is asked which of them are right.
       scale: of the logits.
-      part: of each image that is its own; None where none is blended.
-      labels: what is done.
+      rows: facts of all images.
+      columns: facts of all texts.
     """
-    logits, losses, scale = jax.lax.stop_gradient((logits, losses, scale))
-    clean = clean_probability(losses) if labels.reweighted else None
-    return Own(logits - TIE * scale, jnp.ones_like(logits) if part is None else part, clean)
+    logits, scale = jax.lax.stop_gradient((logits, scale))
+    clean = None if losses is None else clean_probability(losses)
+    return Own(logits - TIE * scale, drawn_targets(rows, columns), clean)
 
 
 def relabelled(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from prolip import sharding
 from prolip.losses.pairwise import (
     Targets,
     clean_statistics,
@@ -103,38 +104,68 @@ def streamed_clip(
     """
     rows, columns = wide(image_means), wide(text_means)
     # The gradient through the normalisers is part of the last pass.
-    frozen = jax.lax.stop_gradient((rows, columns, logit_scale))
-    drawn = frozen[2] * (frozen[0] * frozen[1]).sum(-1)
+    facts, extra = _known(
+        *jax.lax.stop_gradient((rows, columns, logit_scale)), row_facts, column_facts, labels
+    )
+    block = functools.partial(_block, labels=labels, count=len(columns))
+    total, statistics = pair_sum(block, rows, columns, logit_scale, *facts)
+    return total / (2 * len(rows)), statistics | extra
+
+
+def image_slope(
+    image_means: Float[Array, "images dim"],
+    text_means: Float[Array, "texts dim"],
+    logit_scale: Float[Array, ""],
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+    labels: SoftLabels = PLAIN,
+) -> Float[Array, "images texts"]:
+    """Slope in its logits of each image's cross-entropy over texts: p_ij - p*_ij; dense."""
+    rows, columns = wide(image_means), wide(text_means)
+    (known, _), _ = _known(rows, columns, logit_scale, row_facts, column_facts, labels)
+    logits = mean_logits(rows, columns, logit_scale)
+    targets = _targets(row_facts, sharding.replicate(column_facts)).astype(logits.dtype)
+    return one_way(logits, targets, _by_row(known), labels, len(columns))[1]
+
+
+def _known(
+    rows: jax.Array,
+    columns: jax.Array,
+    scale: jax.Array,
+    row_facts: RowFacts,
+    column_facts: ColumnFacts,
+    labels: SoftLabels,
+) -> tuple[tuple[_Rows, _Columns], dict[str, jax.Array]]:
+    """The normalisers, and what soft labels need; and what is logged of it."""
+    drawn = scale * (rows * columns).sum(-1)
     if labels != PLAIN:
-        own = own_pairs(drawn, jnp.zeros_like(drawn), frozen[2], row_facts.weight, PLAIN)
+        own = own_pairs(drawn, None, scale, row_facts, column_facts)
         row_facts, column_facts = row_facts._replace(own=own), column_facts._replace(own=own)
     norms = over_batch(
         functools.partial(_norms, labels=labels),
         (True, True, False, True, True),
         (_Norm(True, True), _Norm(True, True)),  # type: ignore[arg-type]
     )
-    found = norms(*frozen, _Rows(row_facts, None), _Columns(column_facts, None))
+    by_row, by_column = norms(
+        rows, columns, scale, _Rows(row_facts, None), _Columns(column_facts, None)
+    )
     if labels.lighter:
-        first = tuple(norm._replace(plain=norm.log_sum) for norm in found)
-        second = norms(*frozen, _Rows(row_facts, first[0]), _Columns(column_facts, first[1]))
-        found = tuple(
-            norm._replace(plain=before.plain) for norm, before in zip(second, first, strict=True)
+        plain = by_row.log_sum, by_column.log_sum
+        by_row, by_column = norms(
+            rows,
+            columns,
+            scale,
+            _Rows(row_facts, by_row._replace(plain=plain[0])),
+            _Columns(column_facts, by_column._replace(plain=plain[1])),
         )
+        by_row, by_column = by_row._replace(plain=plain[0]), by_column._replace(plain=plain[1])
     extra = {}
     if labels.reweighted:
-        losses = (found[0].log_sum + found[1].log_sum) / 2 - drawn
-        own = own_pairs(drawn, losses, frozen[2], row_facts.weight, labels)
+        losses = (by_row.log_sum + by_column.log_sum) / 2 - drawn
+        own = own_pairs(drawn, losses, scale, row_facts, column_facts)
         row_facts, column_facts = row_facts._replace(own=own), column_facts._replace(own=own)
         extra = clean_statistics(own)
-    total, statistics = pair_sum(
-        functools.partial(_block, labels=labels, count=len(columns)),
-        rows,
-        columns,
-        logit_scale,
-        _Rows(row_facts, found[0]),
-        _Columns(column_facts, found[1]),
-    )
-    return total / (2 * len(rows)), statistics | extra
+    return (_Rows(row_facts, by_row), _Columns(column_facts, by_column)), extra
 
 
 def _norms(

@@ -16,6 +16,9 @@ CURVES: list[tuple[str, str, dict[str, str]]] = [
     ("PPCL", "pairwise loss of matching and other pairs", {"loss/ppcl": ""}),
     ("SigLIP", "pairwise loss without uncertainty", {"loss/siglip": ""}),
     ("CLIP", "softmax loss", {"loss/clip": ""}),
+    ("PCME++", "loss by the sampled distance", {"loss/pcmepp": ""}),
+    ("PCME", "loss by samples", {"loss/pcme": ""}),
+    ("Triplet", "violations of the margin", {"loss/triplet": ""}),
     ("Bottleneck", "KL to the unit Gaussian, unweighted", {"loss/bottleneck": ""}),
     (
         "Inclusion",
@@ -37,6 +40,12 @@ CURVES: list[tuple[str, str, dict[str, str]]] = [
         "mean sum of variances",
         {"uncertainty/image": "image", "uncertainty/text": "text"},
     ),
+    (
+        "Pushed matches",
+        "weight against known matches that were not drawn; gradient beside the ideal one",
+        {"mismatch/push": "push", "mismatch/gradient": "gradient"},
+    ),
+    ("Clean pairs", "mean probability that a drawn pair is right", {"noisy_pairs/clean": ""}),
     ("Logit scale", "", {"logit_scale": ""}),
     ("Logit bias", "", {"logit_bias": ""}),
     ("Learning rate", "", {"learning_rate": ""}),
