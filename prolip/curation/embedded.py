@@ -11,7 +11,7 @@ from prolip.data.files.frames import FRAMES
 from prolip.data.records import DataError
 from prolip.data.text import clean
 from prolip.gaussian import Gaussian
-from prolip.retrieval.embeddings import Manifest, read_manifest, read_rows
+from prolip.retrieval.embeddings import Manifest, item_numbers, read_manifest, read_rows
 
 TFDS = "tfds:"
 
@@ -118,27 +118,16 @@ def training_keys(side: Embedded) -> list[str]:
     Of a table it is the name of the file and the row from 0, of everything else the record's id.
 
     Raises:
-      DataError: the collection does not tell the rows of its table.
+      DataError: the collection is damaged.
     """
     name = os.path.basename(side.manifest.source)
     if os.path.splitext(name)[1].lower() not in FRAMES:
         return side.records
-    numbers = [_row(id_, uri, name) for id_, uri in zip(side.ids, side.uris, strict=True)]
-    if None in numbers:
-        raise DataError(
-            f"{side.directory} does not tell which row {side.ids[numbers.index(None)]!r} is: embed "
-            f"{name} without --id-column"
-        )
-    return [f"{name}::{number}" for number in numbers]
+    # Not the ids, which may be numbers of another kind.
+    numbers = item_numbers(side.directory, side.manifest)
+    return [f"{name}::{number}" for number in numbers.tolist()]
 
 
 def canonical(texts: Sequence[str | None]) -> list[str]:
     """Texts as they are compared: without case, punctuation and repeated blanks."""
     return [clean(text or "", "canonicalize") for text in texts]
-
-
-def _row(id_: str, uri: str | None, name: str) -> str | None:
-    before, colons, row = (uri or "").rpartition("::")
-    if colons and row.isdecimal() and os.path.basename(before) == name:
-        return row
-    return id_ if id_.isdecimal() else None

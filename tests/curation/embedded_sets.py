@@ -5,6 +5,7 @@ import numpy as np
 from prolip.gaussian import Gaussian
 from prolip.retrieval.embeddings import (
     FORMAT,
+    Failure,
     Identity,
     Manifest,
     Rows,
@@ -15,8 +16,10 @@ from prolip.retrieval.embeddings import (
 )
 
 
-def write(folder, kind, ids, mean, log_var, texts=None, source="tars", model="a", uris=None):
-    """A whole collection."""
+def write(
+    folder, kind, ids, mean, log_var, texts=None, source="tars", model="a", uris=None, failed=()
+):
+    """A whole collection; `failed` are numbers of items that have no row."""
     folder.mkdir(parents=True)
     mean = (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32)
     log_var = np.broadcast_to(np.asarray(log_var, np.float32), mean.shape)
@@ -25,10 +28,12 @@ def write(folder, kind, ids, mean, log_var, texts=None, source="tars", model="a"
     columns = (uris or nothing, tuple(texts) if texts else nothing, nothing)
     rows = Rows(tuple(ids), Gaussian(mean, log_var), uncertainty, *columns)
     path = folder / part_name(0)
-    write_part(path, rows, [], first_item=0, items=len(ids), width="float32", variance="log_var")
+    failures = [Failure(item, f"item {item}", "damaged") for item in failed]
+    items = len(ids) + len(failures)
+    write_part(path, rows, failures, first_item=0, items=items, width="float32", variance="log_var")
     part, _ = describe_part(path)
     identity = Identity(model, "", "{}")
-    about = (FORMAT, kind, len(ids), 0, mean.shape[1], "float32", "log_var", identity)
+    about = (FORMAT, kind, len(ids), len(failures), mean.shape[1], "float32", "log_var", identity)
     write_manifest(folder, Manifest(*about, f"model {model}", source, (part,)))
     return str(folder)
 

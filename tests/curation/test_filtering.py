@@ -101,6 +101,20 @@ def test_a_run_trains_on_what_is_kept(tmp_path):
     assert [source.key(i) for i in range(len(source))] == [f"set.csv::{n}" for n in (5, 6, 7, 8)]
 
 
+def test_rows_of_a_table_are_not_its_ids(tmp_path):
+    """Row 2 could not be embedded; ids are numbers that rows could have."""
+    rng = np.random.default_rng(0)
+    ids, log_var = ["3", "4", "0", "1"], np.array([-5.0, -5.0, -1.0, -1.0])[:, None]
+    images = write(
+        tmp_path / "i", "image", ids, rng.normal(size=(4, 2)), log_var, source="/data/set.csv",
+        uris=[f"/data/{row}.png" for row in (0, 1, 3, 4)], failed=[2],
+    )  # fmt: skip
+    assert embedded.training_keys(embedded.read(images)) == [f"set.csv::{r}" for r in (0, 1, 3, 4)]
+    out = tmp_path / "kept.parquet"
+    filter_pairs([images], out, FilterOptions(by="image_uncertainty", keep=0.3))
+    assert pq.read_table(out)["key"].to_pylist() == ["set.csv::0", "set.csv::1"]
+
+
 def test_several_texts_of_a_record_count_by_their_mean(tmp_path):
     rng = np.random.default_rng(0)
     log_var = np.log([[0.1], [0.3], [0.25], [0.1]])
