@@ -6,17 +6,22 @@ Makes a data set of 256-pixel JPEG files in a temporary folder and reads it as `
 decode, random resized crop to 224, tokenise, batch; with and without the changes of colour of the
 default configuration, in threads and in processes. The plain way is Pillow's decoder and bicubic
 resize on the same files, one after the other. Per core: for each second of a processor, whatever
-the threads and processes. The memory is that of all processes, after the first batches of a reading
-and at its end.
+the threads and processes. The memory is that of all processes, after the first batches of a
+reading, in its middle and at its end.
+
+`--torch` adds the same pictures in tars, read by us and by webdataset, torchvision and PyTorch's
+DataLoader (`webdataset_peer.py`), where those can be imported.
 """
 
 import argparse
 import dataclasses
+import functools
 import io
 import itertools
 import multiprocessing
 import os
 import statistics
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pictures
+import webdataset_peer
 from PIL import Image
 from timing import json_argument, memory, print_header, print_row, save
 
@@ -32,6 +38,7 @@ from prolip.config import AugmentConfig, DataConfig, TokenizerConfig
 from prolip.data.pipeline import TrainPipeline, train_tokenizer
 
 SIZE, LENGTH = 224, 64  # Pixels a side and tokens of ViT-B/16.
+TAR = 128  # Pictures of a tar.
 KINDS = ("threads", "processes")
 PLAIN = "plain decode and resize"
 COLOURS = AugmentConfig()
@@ -44,6 +51,7 @@ class Reading(NamedTuple):
     seconds: float
     cpu: float  # Of all processes.
     memory_before: int  # Bytes, of all processes.
+    memory_middle: int
     memory_after: int
 
 
@@ -55,18 +63,23 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--readers", type=int, default=2, help="of either kind")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--torch", action="store_true", help="also read tars, with PyTorch too")
     json_argument(parser)
     args = parser.parse_args()
+    if args.torch:
+        webdataset_peer.check()
     with tempfile.TemporaryDirectory(prefix="prolip-input-") as folder:
-        config = make_set(Path(folder), args.images)
-        ways = readers(config, args)
+        configs = {"": make_set(Path(folder), args.images)}
+        if args.torch:
+            configs[", tars"] = make_tars(Path(folder), args.images)
+        ways = readers(configs, args)
         readings: dict[str, list[Reading]] = {name: [] for name in ways}
         for _ in range(args.repeats):
             for name, way in ways.items():
                 readings[name].append(read(way(), args))
     rows = [row(name, several, args) for name, several in readings.items()]
-    names = ("reader", "images/s", "images/s a core", "x plain, by core", "MiB", "MiB at the end")
-    print_header(*names)
+    names = ("reader", "images/s", "images/s a core", "x plain, by core")
+    print_header(*names, "MiB", "in the middle", "at the end")
     base = rows[0]["per_core"]
     for values in rows:
         values["of_plain"] = values["per_core"] / base
@@ -75,8 +88,7 @@ def main() -> None:
             f"{values['per_second']:,.0f}",
             f"{values['per_core']:,.0f}",
             f"{values['of_plain']:.2f}",
-            f"{values['memory_before'] / 2**20:,.0f}",
-            f"{values['memory_after'] / 2**20:,.0f}",
+            *(f"{values[f'memory_{when}'] / 2**20:,.0f}" for when in ("before", "middle", "after")),
         )
     save(args.json, rows)
 
@@ -94,12 +106,37 @@ def make_set(folder: Path, count: int) -> DataConfig:
     )
 
 
-def readers(config: DataConfig, args: argparse.Namespace) -> dict[str, Callable[[], Iterator[int]]]:
+def make_tars(folder: Path, count: int) -> DataConfig:
+    """Writes the same pictures, each with one of its captions, into tars."""
+    paths = []
+    for begin in range(0, count, TAR):
+        paths.append(folder / f"{begin // TAR:05}.tar")
+        with tarfile.open(paths[-1], "w") as tar:
+            for number in range(begin, min(begin + TAR, count)):
+                text = pictures.captions(number)[0].encode()
+                for extension, content in (("jpg", pictures.jpeg(number)), ("txt", text)):
+                    info = tarfile.TarInfo(f"{number:09}.{extension}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+    return DataConfig(
+        name="webdataset",
+        data_dir=str(folder),
+        train_split="*.tar",
+        caption_features=("txt",),
+        caption_weights=(1.0,),
+        max_captions=1,
+        tokenizer=TokenizerConfig(),
+    )
+
+
+def readers(
+    configs: dict[str, DataConfig], args: argparse.Namespace
+) -> dict[str, Callable[[], Iterator[int]]]:
     """By name, what begins to read and gives the number of samples of each batch."""
-    tokenizer = train_tokenizer(config, LENGTH)
+    tokenizer = train_tokenizer(configs[""], LENGTH)
     files = [pictures.jpeg(number) for number in range(args.images)]
 
-    def pipeline(augment: AugmentConfig, workers: int) -> Iterator[int]:
+    def pipeline(config: DataConfig, augment: AugmentConfig, workers: int) -> Iterator[int]:
         options = dataclasses.replace(
             config,
             augment=augment,
@@ -113,11 +150,20 @@ def readers(config: DataConfig, args: argparse.Namespace) -> dict[str, Callable[
             batches.close()
 
     ways: dict[str, Callable[[], Iterator[int]]] = {PLAIN: lambda: plain(files)}
-    for kind in args.kinds:
+    changes = {"crop": CROP, "crop and colours": COLOURS}
+    for kind, (where, config) in itertools.product(args.kinds, configs.items()):
         workers = args.readers if kind == "processes" else 0
-        for what, augment in (("crop", CROP), ("crop and colours", COLOURS)):
-            name = f"{args.readers} {kind}, {what}"
-            ways[name] = lambda augment=augment, workers=workers: pipeline(augment, workers)
+        for what, augment in changes.items():
+            ways[f"{args.readers} {kind}, {what}{where}"] = functools.partial(
+                pipeline, config, augment, workers
+            )
+    if args.torch:
+        tars = sorted(str(path) for path in Path(configs[", tars"].data_dir).glob("*.tar"))
+        options = (SIZE, args.batch, args.readers, DataConfig.prefetch)
+        for what, augment in changes.items():
+            ways[f"{args.readers} processes, {what}, tars: PyTorch"] = functools.partial(
+                webdataset_peer.batches, tars, augment, *options
+            )
     return ways
 
 
@@ -133,18 +179,21 @@ def read(samples: Iterator[int], args: argparse.Namespace) -> Reading:
     """Reads and times, from where all readers run and what they made ahead meanwhile is used up."""
     take(samples, args.batch * (2 + DataConfig.prefetch * (1 + args.readers)))
     before, clock, cpu = memory_of_all(), time.perf_counter(), cpu_of_all()
-    take(samples, args.samples)
+    more = take(samples, args.samples // 2)
+    middle = memory_of_all()
+    take(samples, args.samples - args.samples // 2 + more)
     seconds, spent = time.perf_counter() - clock, cpu_of_all() - cpu
     after = memory_of_all()
     close: Any = samples
     close.close()
-    return Reading(seconds, spent, before, after)
+    return Reading(seconds, spent, before, middle, after)
 
 
-def take(samples: Iterator[int], count: int) -> None:
-    """Reads so many."""
+def take(samples: Iterator[int], count: int) -> int:
+    """Reads so many, to the end of a batch; minus the number of those that were more."""
     while count > 0:
         count -= next(samples)
+    return count
 
 
 def processes() -> list[int]:
@@ -174,6 +223,7 @@ def row(name: str, several: list[Reading], args: argparse.Namespace) -> dict[str
         "per_second": args.samples / statistics.median(r.seconds for r in several),
         "per_core": args.samples / statistics.median(r.cpu for r in several),
         "memory_before": several[-1].memory_before,
+        "memory_middle": several[-1].memory_middle,
         "memory_after": several[-1].memory_after,
     }
 

@@ -24,11 +24,14 @@ RUNS = {
     "checkpoints": ("--size tiny --repeats 1 --parts state", 5),
     "input_pipeline": ("--images 32 --samples 64 --batch 16 --repeats 1 --kinds threads", 3),
     "train_step": (f"--batch 64 --steps 1 --product 64 {SMALL}", 1),
+    "tars": ("--tars 25 --pairs 10 --steps 4 --batch 16 --kills 1", 8),
     "startup": (f"--repeats 1 --starts first {SMALL} {QUICK}", 1),
 }
 # The others run for minutes whatever the options, are what these import, or are run elsewhere
 # (`planted_captions` in tests/curation/test_audit.py).
 OTHERS = {
+    "commands",
+    "damaged_tars",
     "eccv",
     "emoji",
     "emoji_neighbours",
@@ -36,6 +39,7 @@ OTHERS = {
     "planted_captions",
     "timing",
     "torch_peer",
+    "webdataset_peer",
 }
 
 
@@ -68,8 +72,15 @@ def test_benchmark_writes_its_rows(name, monkeypatch, tmp_path, capfd):
         assert numbers and all(math.isfinite(x) and x > 0 for x in numbers), row
 
 
-def test_without_pytorch_a_sentence_says_so(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "words", "sentence"),
+    [
+        ("train_step", "--torch --masked-views off", "PyTorch, which is not installed"),
+        ("input_pipeline", "--torch --images 2", "PyTorch, torchvision and webdataset"),
+    ],
+)
+def test_without_pytorch_a_sentence_says_so(monkeypatch, name, words, sentence):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(sys, "argv", ["train_step.py", "--torch", "--masked-views", "off"])
-    with pytest.raises(SystemExit, match="PyTorch, which is not installed"):
-        main_of("train_step", monkeypatch)()
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *words.split()])
+    with pytest.raises(SystemExit, match=sentence):
+        main_of(name, monkeypatch)()
