@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pickle
 
 import pytest
@@ -170,6 +171,32 @@ def test_an_index_that_is_gone_is_made_anew(tmp_path):
     for place in tmp_path.glob("*.index"):
         place.unlink()
     assert source[2].image == png(2)
+
+
+@pytest.mark.parametrize("samples", [2, 5, 6])
+def test_a_tar_that_was_made_anew_under_way_ends_the_run(tmp_path, samples):
+    write_tars(tmp_path, 10)
+    config = tar_config(tmp_path, caption_features=("txt",), caption_weights=(1.0,))
+    source = open_train(config)
+    digest = source.digest()
+    members = {}
+    for number, row in enumerate(rows(20)[-samples:], 90):
+        members |= sample(number, row)
+    write_tar(tmp_path / "set-00001.tar", members)
+    open_train(config)  # Another start makes the index of what is there now.
+    with pytest.raises(DataError, match=r"set-00001\.tar has changed since the run began"):
+        source[5]
+    assert source[0].key == "set-00000/000000000" and source.digest() == digest
+
+
+def test_an_index_that_was_written_again_is_read(tmp_path):
+    """The tar has another time, which takes other room in the index, and the same content."""
+    paths = write_tars(tmp_path, 4)
+    config = tar_config(tmp_path, caption_features=("txt",), caption_weights=(1.0,))
+    source = open_train(config)
+    os.utime(paths[0], ns=(1, 1))
+    copy = open_train(config)
+    assert source[2] == copy[2] and source.digest() == copy.digest()
 
 
 def test_packed_tars_are_refused_and_indices_are_no_tars(folder, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 
 from prolip.data.files.names import IMAGE_EXTENSIONS, printable
 from prolip.data.files.reading import OpenFile, keep_open
-from prolip.data.files.tar_index import TarIndex, make_index, make_missing
+from prolip.data.files.tar_index import Head, TarIndex, make_index, make_missing
 from prolip.data.files.tar_members import names_of_tars
 from prolip.data.near import unknown
 from prolip.data.records import Bad, BadRecord, DataError, Record
@@ -90,8 +90,7 @@ class Webdataset(Source):
         """Of names, sizes, and the places of all members."""
         digest = hashlib.sha256()
         for name, head in zip(self._names, self._heads, strict=True):
-            about = (name, head.size, head.samples, head.members, head.checksum)
-            digest.update(f"{about!r}\n".encode())
+            digest.update(f"{(name, *_content(head))!r}\n".encode())
         return digest.hexdigest()
 
     def state(self) -> str:
@@ -133,9 +132,15 @@ class Webdataset(Source):
     def _open_index(self, tar: int) -> TarIndex:
         try:
             found = TarIndex(self._heads[tar], check=tar not in self._checked)
-        except (DataError, OSError):  # Damaged or gone; it can be made as often as needed.
-            self._heads[tar] = make_index(self._heads[tar].path, self._arguments[4])
-            found = TarIndex(self._heads[tar])
+        except (DataError, BadRecord, OSError):  # Damaged or gone: it can be made again.
+            known = self._heads[tar]
+            made = make_index(known.path, self._arguments[4])
+            if _content(made) != _content(known):
+                raise DataError(
+                    f"{printable(known.path)} has changed since the run began; start it again"
+                ) from None
+            self._heads[tar] = made
+            found = TarIndex(made)
         self._checked.add(tar)
         return found
 
@@ -181,6 +186,10 @@ class _Members:
                 raise BadRecord("JSON of the sample is no object")
             self._json = values
         return self._json
+
+
+def _content(head: Head) -> tuple[int, ...]:
+    return head.size, head.samples, head.members, head.checksum
 
 
 def _texts(members: _Members, feature: str) -> list[str]:
