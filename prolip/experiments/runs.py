@@ -47,11 +47,13 @@ class Place:
     overrides: tuple[str, ...] = ()  # Of every cell.
 
     def run(self, cell: Cell, seed: int) -> Path:
-        """The workdir of a cell and seed; its name tells all that decides the result."""
+        """The workdir of a cell and seed, by all that decides the result, and not by its name."""
         words = (cell.config, *self.words(cell, seed))
         prepared = cell.prepare.__qualname__ if cell.prepare else ""
         text = json.dumps([words, prepared, cell.name if prepared else ""])
-        return self.path / f"{_slug(cell)}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        name = "".join(c if c.isalnum() else "_" for c in cell.config)
+        return self.path / f"{name}-{seed}-{digest}"
 
     def words(self, cell: Cell, seed: int) -> tuple[str, ...]:
         """All changes of the configuration."""
@@ -163,8 +165,3 @@ def _training(workdir: Workdir) -> dict[str, float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _slug(cell: Cell) -> str:
-    words = "".join(c if c.isalnum() else " " for c in f"{cell.config} {cell.name}".lower()).split()
-    return "_".join(dict.fromkeys(words))[:48]

@@ -14,7 +14,7 @@ TOWERS = (
 EVALUATORS = "config.eval.evaluators=('retrieval', 'uncertainty', 'annotation')"
 
 
-def emoji(steps: int = 360) -> tuple[str, ...]:
+def emoji(steps: int = 260) -> tuple[str, ...]:
     """Changes of `emoji`: 32 pixels; each seed holds out another part of the emoji."""
     return (
         *TOWERS,
@@ -25,7 +25,7 @@ def emoji(steps: int = 360) -> tuple[str, ...]:
     )
 
 
-def shapes(steps: int = 280) -> tuple[str, ...]:
+def shapes(steps: int = 220) -> tuple[str, ...]:
     """Changes of `shapes`: 32 pixels."""
     return (
         *TOWERS,

@@ -28,7 +28,7 @@ STUDY = Study(
         "0.34, 0.21 and 0.18.)"
     ),
     cells=tuple(
-        Cell(_name(variant), f"shapes:{variant}", (*small.shapes(360), EVALUATORS))
+        Cell(_name(variant), f"shapes:{variant}", (*small.shapes(300), EVALUATORS))
         for variant in VARIANTS
     ),
     columns=(

@@ -44,9 +44,7 @@ STUDY = Study(
         _cell("PCME++", "emoji", *DISTANCES, "config.objective.pcmepp=1"),
         _cell("PCME", "emoji", *DISTANCES, "config.objective.pcme=1"),
         _sigmoid("triplet", "config.objective.siglip=0", "config.objective.triplet=1"),
-        _sigmoid("2 slots", *SLOTS, "config.model.slots.count=2"),
         _sigmoid("4 slots", *SLOTS, "config.model.slots.count=4"),
-        _sigmoid("SigLIP, smoothed labels", "config.objective.label_smoothing=0.1"),
         *(
             _sigmoid(f"SigLIP, drawn pairs, {name}", PAIRED, f"config.objective.{change}")
             for name, change in {

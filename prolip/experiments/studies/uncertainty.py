@@ -17,7 +17,6 @@ PUBLISHED = (
 FACTORS: dict[str, tuple[str, ...]] = {
     "the recipe": (),
     "no text in text": ("config.objective.inclusion_text_text=0",),
-    "scale 1": ("config.objective.inclusion_scale=1",),
     "scale 1000": ("config.objective.inclusion_scale=1000",),
     "released form": ("config.objective.form=released",),
     "masked views": ("config.objective.inclusion_masked=1e-3",),
