@@ -186,6 +186,20 @@ class Model:
         """UInt8 [B, H, W, 3] of the model's size to float32 NumPy arrays: what evaluators call."""
         return self._run(self._pixels, images, len(images))
 
+    @property
+    def num_patches(self) -> int:
+        """Of an image."""
+        return (self.config.image.image_size // self.config.image.patch) ** 2
+
+    def masked_image(self, images: np.ndarray, keep: np.ndarray) -> Gaussian:
+        """As `image`, of images of which only some patches are seen.
+
+        Args:
+          images: UInt8 [B, H, W, 3] of the model's size.
+          keep: Int32 [kept], their numbers in order, row by row of the image.
+        """
+        return self._run(functools.partial(self._pixels, keep=keep), images, len(images))
+
     def text(self, ids: np.ndarray) -> Gaussian:
         """Int32 [B, L] to float32 NumPy arrays: what evaluators call."""
         return self._run(self._text, ids, len(ids))
@@ -246,7 +260,10 @@ def _functions(config: ModelConfig, preprocessing: Preprocessing) -> tuple[Calla
     # Without a backward pass the other kernel saves little, and this one runs on all devices.
     model = two_tower.build(dataclasses.replace(config, attention="einsum"))
 
-    def pixels(params: two_tower.Params, images: jax.Array) -> Gaussian:
-        return model.image(params, normalize(images, preprocessing.mean, preprocessing.std))
+    def pixels(
+        params: two_tower.Params, images: jax.Array, keep: jax.Array | None = None
+    ) -> Gaussian:
+        images = normalize(images, preprocessing.mean, preprocessing.std)
+        return model.image(params, images, keep)
 
     return jax.jit(model.image), jax.jit(pixels), jax.jit(model.text)

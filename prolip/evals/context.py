@@ -12,6 +12,15 @@ from prolip.gaussian import Gaussian
 ONE_SLOT = SlotsConfig()
 
 
+class MaskedViews(NamedTuple):
+    """Masked views of some images and texts, and the numbers of those."""
+
+    images: Gaussian
+    image_rows: np.ndarray  # Int64[views].
+    texts: Gaussian
+    text_rows: np.ndarray  # Int64[views].
+
+
 class Context(NamedTuple):
     """One checkpoint's embeddings of the evaluation split, as float32 NumPy arrays."""
 
@@ -26,6 +35,7 @@ class Context(NamedTuple):
     # Of the model's pair probabilities, as applied; None where it has none.
     logit_scale: float | None = None
     logit_bias: float | None = None
+    masked: Callable[[], MaskedViews] | None = None  # Made when asked for; None: can't be made.
     slots: SlotsConfig = ONE_SLOT  # Of embeddings that are sets, one slot after the other.
 
 

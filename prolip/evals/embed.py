@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from prolip.config import EvalConfig
+from prolip.evals import masked
 from prolip.evals.context import ONE_SLOT, Context, host_gaussian
 from prolip.evals.metrics import blocks
 from prolip.evals.together import gather_batches
@@ -75,8 +76,11 @@ def embed(
     def encode_text(texts: Sequence[str]) -> Gaussian:
         return embed_texts(texts, encoder, tokenize, config.batch)
 
+    # Some records of a split may be left out: rows are not their numbers.
+    names = [f"record {number}" for number in getattr(split, "records", ())]
+    images = embed_images(split, encoder, config.batch, names=names)
     return Context(
-        images=embed_images(split, encoder, config.batch),
+        images=images,
         texts=encode_text(captions),
         captions=captions,
         levels=[caption.level for caption in split.captions],
@@ -86,6 +90,7 @@ def embed(
         config=config,
         logit_scale=getattr(encoder, "logit_scale", None),
         logit_bias=getattr(encoder, "logit_bias", None),
+        masked=masked.maker(split, encoder, tokenize, captions, len(images.mean), config.batch),
         slots=getattr(encoder, "slots", ONE_SLOT),
     )
 
@@ -99,14 +104,20 @@ def embed_texts(
     """Texts as float32 [texts, dim], a batch at a time.
 
     Raises:
-      ValueError: an embedding is not a number; the first such text is named by its number.
+      ValueError: an embedding is not a number; the first such text is named.
     """
     rows = blocks(len(texts), batch)
     batches = (encoder.text(tokenize(list(texts[block]))) for block in rows)
-    return _checked(_joined(batches), "text")
+    return _checked(_joined(batches), "text", texts)
 
 
-def embed_images(split: Images, encoder: Encoder, batch: int, alive: Alive = unwatched) -> Gaussian:
+def embed_images(
+    split: Images,
+    encoder: Encoder,
+    batch: int,
+    alive: Alive = unwatched,
+    names: Sequence[str] = (),
+) -> Gaussian:
     """Images as float32 [images, dim] on every process; of several, each embeds its batches.
 
     Args:
@@ -114,6 +125,7 @@ def embed_images(split: Images, encoder: Encoder, batch: int, alive: Alive = unw
       encoder: of one checkpoint.
       batch: images of a batch.
       alive: told before each batch, for a watchdog.
+      names: of the images in errors; without them their numbers.
 
     Raises:
       ValueError: an embedding is not a number, or another process could not embed its part.
@@ -126,10 +138,10 @@ def embed_images(split: Images, encoder: Encoder, batch: int, alive: Alive = unw
 
     count = jax.process_count()
     if count == 1:
-        return _checked(_joined(encode(split.images(batch))), "image")
+        return _checked(_joined(encode(split.images(batch))), "image", names)
     # Whole batches, so that each is computed as in one process.
     mine = split.images(batch, (jax.process_index(), count))
-    return _checked(gather_batches(lambda: list(encode(mine)), batch), "image")
+    return _checked(gather_batches(lambda: list(encode(mine)), batch), "image", names)
 
 
 def _joined(parts: Iterable[Gaussian]) -> Gaussian:
@@ -137,13 +149,15 @@ def _joined(parts: Iterable[Gaussian]) -> Gaussian:
     return host_gaussian(np.concatenate(means), np.concatenate(log_vars))
 
 
-def _checked(gaussian: Gaussian, kind: str) -> Gaussian:
+def _checked(gaussian: Gaussian, kind: str, names: Sequence[str] = ()) -> Gaussian:
     # A log-variance of minus infinity is zero variance.
     mean, log_var = np.asarray(gaussian.mean), np.asarray(gaussian.log_var)
     good: np.ndarray = np.isfinite(mean).all(-1) & (log_var < np.inf).all(-1)
     if not good.all():
+        row = int(np.argmin(good))
+        name = f"{names[row]!r} (row {row})" if len(names) else row
         raise ValueError(
-            f"the model gives no number for {kind} {int(np.argmin(good))} "
+            f"the model gives no number for {kind} {name} "
             f"({int((~good).sum())} of {len(good)}): this checkpoint has diverged"
         )
     return gaussian

@@ -9,6 +9,7 @@ import numpy as np
 from prolip.evals.context import Context, EvalResult, finite, variance_trace
 from prolip.evals.correlation import spearman, uncertainty_bins
 from prolip.evals.given import transpose
+from prolip.evals.masked import inclusion_of_originals
 from prolip.evals.metrics import QueryMetrics, blocks
 from prolip.evals.retrieval import query_metrics
 from prolip.gaussian import Gaussian, inclusion_paired
@@ -88,7 +89,7 @@ def inclusion_rate(
 
 
 def evaluate(context: Context) -> EvalResult:
-    """Metrics under `uncertainty/`: `text/`, `image/`, and inclusion of images in captions."""
+    """Metrics under `uncertainty/`: `text/`, `image/`, inclusion in captions and masked views."""
     text, image = variance_trace(context.texts), variance_trace(context.images)
     matches = np.array([len(row) for row in context.positives])
     lengths = np.array([len(caption) for caption in context.captions])
@@ -96,6 +97,7 @@ def evaluate(context: Context) -> EvalResult:
     metrics = {f"text/{name}": value for name, value in metrics.items()}
     metrics["image/mean"] = float(image.mean())
     metrics |= inclusion_rate(context.images, context.texts, context.positives)
+    metrics |= inclusion_of_originals(context.images, context.texts, context.masked)
 
     block, own = context.config.block, transpose(context.positives, len(image))
     how: dict[str, Any] = {"block": block, "slots": context.slots}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prolip.config import DataConfig, EvalConfig
-from prolip.evals.embed import embed
+from prolip.evals.embed import embed, embed_images, embed_texts
 from prolip.evals.evaluators import evaluation_id, step_evaluation
 from prolip.evals.registry import EVALUATORS
 from prolip.gaussian import Gaussian
@@ -84,8 +84,22 @@ def test_a_model_that_diverged_is_named_with_its_first_item():
             result.mean[images[:, 0, 0, 0] == 11] = np.nan
             return result
 
+        def text(self, ids):
+            result = super().text(ids)
+            result.log_var[ids[:, 0] == 7] = np.nan
+            return result
+
     with pytest.raises(ValueError, match=r"no number for image 11 \(1 of 16\)"):
         embed(Split(), Broken(), tokenize, CONFIG)
+    keys = [f"n{i}.jpg" for i in range(16)]
+    with pytest.raises(ValueError, match=r"no number for image 'n11\.jpg' \(row 11\)"):
+        embed_images(Split(), Broken(), 5, names=keys)
+    with pytest.raises(ValueError, match=r"no number for text '007' \(row 2\)"):
+        embed_texts(["1", "2", "007"], Broken(), tokenize, 2)
+    split = Split()
+    split.records = np.arange(16) + 100  # A hundred records are left out.
+    with pytest.raises(ValueError, match=r"image 'record 111' \(row 11\)"):
+        embed(split, Broken(), tokenize, CONFIG)
 
 
 def test_identity_is_of_what_decides_the_result():

@@ -55,7 +55,8 @@ class Sets:
         opened = self._sets[number]
         self._alive(f"embedding the set {opened.name}")
         pixels = Pixels(opened.listing, self._model.preprocessing, self._threads)
-        return embed_images(pixels, self._model, self._config.batch, self._alive)
+        keys = opened.listing.keys
+        return embed_images(pixels, self._model, self._config.batch, self._alive, keys)
 
     def evaluate(self, name: str, announce: Callable[[int], Any]) -> EvalResult:
         """Embeds and measures the set of this name in `names`; `announce` is told its number."""
