@@ -14,9 +14,9 @@ from prolip.workdir import Workdir
 
 Metrics = Mapping[str, float]
 
-# Names of metrics, and the two lines that stand over their columns. `FIRST` is a name of which only
-# the first one is shown: the others are in the report.
-FIRST = r"([^/]+)"
+# Names of metrics, and the two lines that stand over their columns. Of the names in the place of
+# `FIRST` only the first one is shown: the others are in the report.
+FIRST, EACH = "(?P<first>[^/]+)", "(?P<each>[^/]+)"
 HEADLINE = (
     ("retrieval/text_to_image/recall@1", "text → image", "R@1"),
     ("retrieval/text_to_image/map_at_r", "text → image", "mAP@R"),
@@ -26,9 +26,10 @@ HEADLINE = (
     ("uncertainty/text/matches_spearman", "uncertainty", "~ matches"),
     ("abstention/text_to_image/recall@1/uncertainty/gain", "abstention", "gain"),
     ("calibration/ece", "calibration", "ECE"),
-    (r"sets/(.+)/top1", "{}", "top 1"),
-    (r"sets/(.+)/text_to_image/recall@1", "{}", "text → image R@1"),
-    (r"sets/(.+)/image_to_text/recall@1", "{}", "image → text R@1"),
+    (f"sets/{EACH}/top1", "{}", "top 1"),
+    (f"sets/{EACH}/map", "{}", "mAP"),
+    (f"sets/{EACH}/text_to_image/recall@1", "{}", "text → image R@1"),
+    (f"sets/{EACH}/image_to_text/recall@1", "{}", "image → text R@1"),
 )
 
 

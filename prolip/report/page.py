@@ -9,11 +9,16 @@ from markupsafe import Markup
 
 from prolip.config import ConfigError, TrainConfig, from_dict
 from prolip.data.records import DataError
+from prolip.report.abstention import abstention
+from prolip.report.calibration import calibration
 from prolip.report.examples import caption_examples, image_examples
 from prolip.report.headline import headline
+from prolip.report.multiplicity import multiplicity
 from prolip.report.pictures import Images, data_uris, from_batches
+from prolip.report.probe import probe
 from prolip.report.quality import quality
 from prolip.report.read import Run, read_run
+from prolip.report.sets import sets
 from prolip.report.training import configuration, training
 from prolip.report.uncertainty import extremes, uncertainty
 from prolip.workdir import write_whole
@@ -54,6 +59,7 @@ def render(run: Run, images: Images | None = None) -> str:
     values: dict[str, Any] = {
         "name": run.path.name,
         "step": run.step,
+        "best": run.best,
         "total_steps": run.config.get("total_steps"),
         "data": run.config.get("data", {}).get("name"),
         "style": Markup(_package_file("style.css")),
@@ -63,7 +69,12 @@ def render(run: Run, images: Images | None = None) -> str:
         "image_examples": pictures,
         "uncertainty": uncertainty(run),
         "extremes": ends,
+        "abstention": abstention(run),
+        "calibration": calibration(run),
         "quality": quality(run),
+        "probe": probe(run),
+        "sets": sets(run),
+        "multiplicity": multiplicity(run),
         "wanted_evaluators": run.config.get("eval", {}).get("evaluators", ()),
         "training": training(run),
         "configuration": configuration(run),

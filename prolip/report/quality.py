@@ -1,5 +1,6 @@
 """Retrieval and zero-shot metrics of the newest step, and how they came to be."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,32 @@ MEASURES = {
     "median_rank": "median rank",
 }
 TREND = ("recall@1", "map_at_r")
+# Title, note, and the metrics of a plot with how their lines are labelled.
+OTHER_TRENDS = (
+    (
+        "Uncertainty and matches",
+        "Spearman correlation",
+        {
+            "all captions": "uncertainty/text/matches_spearman",
+            "several matches": "uncertainty/text/matches_spearman_multiple",
+        },
+    ),
+    (
+        "Abstention, text → image",
+        "gain; 1: the best order, 0: by chance",
+        {
+            "uncertainty": "abstention/text_to_image/recall@1/uncertainty/gain",
+            "best score": "abstention/text_to_image/recall@1/score/gain",
+        },
+    ),
+    (
+        "Calibration",
+        "ECE of pairs; less is better",
+        {"above first bin": "calibration/ece_above", "all pairs": "calibration/ece"},
+    ),
+)
+SET_TREND = re.compile(r"(sets/([^/]+)(?:/(text_to_image|image_to_text))?)/(top1|map|recall@1)")
+SET_WAYS = {"": "top 1", "text_to_image": "text → image R@1", "image_to_text": "image → text R@1"}
 SHOWN_STEPS = 12
 
 
@@ -60,7 +87,17 @@ def quality(run: Run) -> Values:
         "zero_shot": zero_shot,
         "trends": [*_trends(run)] if len(run.evaluations) > 1 else [],
         "steps": _step_table(run),
+        "best": _best(run),
+        "all": [(name, words.number(value)) for name, value in sorted(metrics.items())],
     }
+
+
+def _best(run: Run) -> str:
+    """Which step is the best, and by what; "" where no step has what decides."""
+    if run.best is None:
+        return ""
+    value = words.number(run.evaluations[run.best][run.best_metric])
+    return f"step {run.best:,}, by {run.best_metric} ({value})"
 
 
 def _trends(run: Run) -> Iterator[Values]:
@@ -74,27 +111,29 @@ def _trends(run: Run) -> Iterator[Values]:
         (f"Zero-shot, {feature}", "accuracy", f"zero_shot/{feature}", "top1")
         for feature in zero_shot_features(run.metrics)
     ]
-    for title, note, prefix, measure in names:
-        lines = {
-            label: series
-            for label, name in (
-                ("with variance", f"{prefix}/{measure}"),
-                ("mean only", f"{prefix}/mean/{measure}"),
-            )
-            if len((series := _evaluated(run, name)).steps)
+    plots_of = [
+        (title, note, {"with variance": f"{prefix}/{m}", "mean only": f"{prefix}/mean/{m}"})
+        for title, note, prefix, m in names
+    ]
+    plots_of += [*OTHER_TRENDS, *_set_trends(run)]
+    for title, note, lines in plots_of:
+        series = {
+            label: found
+            for label, name in lines.items()
+            if len((found := _evaluated(run, name)).steps)
         }
-        if lines:
-            svg = plots.over_steps(lines, f"{title}, {note}, at each evaluated step")
-            yield {"title": title, "note": note, "svg": svg}
-    spearman = {
-        label: series
-        for label, name in (("all captions", ""), ("several matches", "_multiple"))
-        if len((series := _evaluated(run, f"uncertainty/text/matches_spearman{name}")).steps)
-    }
-    if spearman:
-        title, note = "Uncertainty and matches", "Spearman correlation"
-        svg = plots.over_steps(spearman, f"{title}, {note}, at each evaluated step")
-        yield {"title": title, "note": note, "svg": svg}
+        if series:
+            label = f"{title}, {note}, at each evaluated step"
+            yield {"title": title, "note": note, "svg": plots.over_steps(series, label, run.best)}
+
+
+def _set_trends(run: Run) -> Iterator[tuple[str, str, dict[str, str]]]:
+    for name in run.metrics:
+        if (found := SET_TREND.fullmatch(name)) is not None:
+            prefix, measure = found[1], found[4]
+            title = f"{found[2]}, {'mAP' if measure == 'map' else SET_WAYS[found[3] or '']}"
+            lines = {"with variance": name, "mean only": f"{prefix}/mean/{measure}"}
+            yield title, "ready set", lines
 
 
 def _step_table(run: Run) -> Values:
@@ -107,13 +146,28 @@ def _step_table(run: Run) -> Values:
         f"zero_shot/{feature}/top1": f"Zero-shot, {feature}"
         for feature in zero_shot_features(run.metrics)
     }
-    shown = [steps[i] for i in evenly(len(steps), SHOWN_STEPS)]
+    for title, _, lines in (*OTHER_TRENDS, *_set_trends(run)):
+        label, name = next(iter(lines.items()))
+        names[name] = title if label == "with variance" else f"{title}, {label}"
+    names |= {
+        name: f"Probe, {name.split('/')[1]}"
+        for name in run.metrics
+        if re.fullmatch(r"probe/[^/]+/top1", name)
+    }
+    shown = sorted(
+        {steps[i] for i in evenly(len(steps), SHOWN_STEPS)}
+        | ({run.best} if run.best is not None else set())
+    )
     rows = [
         (title, [words.number(run.evaluations[step].get(name)) for step in shown])
         for name, title in names.items()
         if any(name in run.evaluations[step] for step in shown)
     ]
-    return {"steps": [f"{step:,}" for step in shown], "rows": rows, "of": len(steps)}
+    return {
+        "steps": [{"text": f"{step:,}", "best": step == run.best} for step in shown],
+        "rows": rows,
+        "of": len(steps),
+    }
 
 
 def zero_shot_features(metrics: dict[str, float]) -> list[str]:

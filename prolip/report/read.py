@@ -1,11 +1,11 @@
 """Workdir -> what a report shows. Everything may be missing, cut short or damaged."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
 import zipfile
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prolip.config import ConfigError
+from prolip.config import CheckpointConfig, ConfigError
 from prolip.evals import ledger
+from prolip.evals.summary import best_step, merged
 from prolip.workdir import Workdir, read_jsonl
 
 
@@ -48,6 +49,8 @@ class Run:
     artefacts: dict[str, Artefact]  # By evaluator, of `step`.
     notices: list[str]  # What went wrong on the way, in sentences.
     step: int | None  # The newest of the steps that most evaluators have finished.
+    best: int | None  # By what keeps checkpoints; None where no step has that metric.
+    best_metric: str  # config.checkpoint.best_metric
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -68,27 +71,27 @@ def read_run(path: str | Path) -> Run:
     workdir = Workdir(Path(path).expanduser().absolute())
     if not workdir.path.is_dir():
         raise ConfigError(f"{path} is not a directory; name the workdir of a run")
-    evaluations: dict[int, dict[str, float]] = {}
-    newest: dict[tuple[int, str], ledger.Entry] = {}
-    for entry in ledger.entries(workdir.path):  # Of one step, the later evaluation counts.
-        evaluations.setdefault(entry.step, {}).update(entry.metrics)
-        newest[entry.step, entry.evaluator] = entry
-    finished = Counter(step for step, _ in newest)
-    shown = max(finished, key=lambda step: (finished[step], step), default=None)
+    newest = ledger.newest(workdir.path)
+    evaluations = {step: merged(entries) for step, entries in newest.items()}
+    shown = max(newest, key=lambda step: (len(newest[step]), step), default=None)
     artefacts = {
         name: artefact
-        for (step, name), entry in newest.items()
-        if step == shown and (artefact := _artefact(workdir.path, entry)) is not None
+        for name, entry in (newest[shown] if shown is not None else {}).items()
+        if (artefact := _artefact(workdir.path, entry)) is not None
     }
+    config = _json(workdir.config)
+    rule = {**dataclasses.asdict(CheckpointConfig()), **config.get("checkpoint", {})}
     rows = [row for row in read_jsonl(workdir.metrics) if isinstance(row, dict) and "step" in row]
     return Run(
         path=workdir.path,
-        config=_json(workdir.config),
+        config=config,
         training=_series(rows),
         evaluations=evaluations,
         artefacts=artefacts,
         notices=[*_notices(workdir, rows)],
         step=shown,
+        best=best_step(evaluations, rule["best_metric"], rule["best_mode"]),
+        best_metric=rule["best_metric"],
     )
 
 

@@ -1,6 +1,7 @@
 """Numbers -> plain sentences that say what they mean, also when they are bad."""
 
 import math
+from collections.abc import Sequence
 
 DASH, MINUS, SPACE = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
@@ -93,6 +94,40 @@ def calibration(spearman: float | None) -> str:
     if spearman < 0.3:
         return f"Certainty says little about mistakes {value}."
     return f"The less certain ones are right more often, not less {value}."
+
+
+def abstention(doubt: float, score: float | None) -> str:
+    """What the gain of leaving out by uncertainty is worth, beside that of the best score."""
+    value = f"(gain {signed(doubt)})"
+    if doubt < -0.05:
+        text = f"Leaving out the uncertain ones first is worse than leaving out any {value}."
+    elif doubt < 0.05:
+        text = f"Leaving out the uncertain ones first is no better than leaving out any {value}."
+    else:
+        text = f"Uncertainty gives {share(doubt)} of what the best order would {value}."
+    if score is None:
+        return text
+    if abs(score - doubt) < 0.02:
+        return f"{text} The best score, which costs nothing, gives as much ({signed(score)})."
+    more = "more" if score > doubt else "less"
+    return f"{text} The best score, which costs nothing, gives {more} ({signed(score)})."
+
+
+def expected_matches(ratio: float) -> str:
+    """How many matches the probabilities add up to, beside those that there are."""
+    if abs(ratio - 1) < 0.05:
+        return "The probabilities add up to as many matches as there are."
+    return f"The probabilities add up to {number(ratio)} times as many matches as there are."
+
+
+def probed(features: Sequence[str], known: Sequence[str]) -> str:
+    """Which labels a probe finds in the means."""
+    unknown = [name for name in features if name not in known]
+    if not unknown:
+        return "The means know something of each of these labels."
+    if not known:
+        return "The means know next to nothing of these labels."
+    return f"The means know next to nothing of {', '.join(unknown)}."
 
 
 def times_chance(value: float, chance: float | None) -> str:

@@ -155,6 +155,8 @@ def test_the_deciding_metric_is_first_and_of_many_labels_one_is_shown():
         "probe/shape/top1": 0.8,
         "sets/pets/top1": 0.7,
         "sets/birds/top1": 0.7,
+        "sets/birds/mean/top1": 0.7,
+        "sets/coco/eccv/text_to_image/recall@1": 0.7,
         "retrieval/text_to_image/recall@1": 0.2,
         "mine/error": 0.1,
     }
