@@ -66,7 +66,8 @@ def _all(console: Any) -> None:
     )
     sets = Table()
     for name in ("set", "what", "counts", "prompts", "metric"):
-        sets.add_column(name, overflow="fold")
+        # A number and what it counts stay together in a narrow terminal.
+        sets.add_column(name, overflow="fold", min_width=14 if name == "counts" else None)
     for known in SETS:
         of_classes = ("", "") if known.captions else (known.prompts_named, known.metric)
         sets.add_row(*map(escape, (known.name, known.what, known.counts, *of_classes)))
