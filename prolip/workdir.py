@@ -140,5 +140,10 @@ def differences(
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             yield from differences(a, b, f"{path}.{key}")
-        elif json.dumps(a) != json.dumps(b):
+        elif _text(a) != _text(b):
             yield f"{path}.{key}: {a!r} there, {b!r} here"
+
+
+def _text(value: Any) -> str:
+    """As JSON, whose objects have no order: one of the two may have been stored."""
+    return json.dumps(value, sort_keys=True)
