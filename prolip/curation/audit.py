@@ -134,7 +134,7 @@ def prepare(directories: Sequence[str], options: AuditOptions) -> Prepared:
         raise DataError("there are no candidates: each text has but its own image")
     texts = canonical(first.texts.texts)
     _, cluster = np.unique([texts[row] for row in queries], return_inverse=True)
-    asked = Asked(candidates, cluster, len(first.images), len(queries) < len(linked))
+    asked = Asked(candidates, cluster, len(first.images), len(linked))
     drawn = draw(
         candidates.query, candidates.best_rank, options.sample, options.design, options.seed
     )

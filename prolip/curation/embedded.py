@@ -1,5 +1,6 @@
 """Collections of `prolip embed` in memory, and which text belongs to which image."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,9 +62,7 @@ def read(directory: str | Path, *, log_var: bool = False) -> Embedded:
     return Embedded(
         directory,
         manifest,
-        sum(ids, ()),
-        sum(texts, ()),
-        sum(uris, ()),
+        *(tuple(itertools.chain.from_iterable(side)) for side in (ids, texts, uris)),
         np.concatenate(mean),
         np.concatenate(uncertainty),
         None if log_vars[0] is None else np.concatenate(log_vars),

@@ -58,8 +58,8 @@ def filter_pairs(directories: Sequence[str], out: Path, options: FilterOptions) 
     pairs = _pairs(directories, options.seed)
     records = by_record(pairs, names)
     if expression is None:
-        own = records.values[options.by]
-        good = own if SCORES[options.by].high_is_good else -own
+        own = records.values[names[0]]
+        good = own if SCORES[names[0]].high_is_good else -own
     else:
         own = good = rank_mixture(expression, records.values)
     kept = _kept(own, good, options)

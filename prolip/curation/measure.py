@@ -29,12 +29,22 @@ class Asked(NamedTuple):
     pool: Pool
     cluster: np.ndarray  # Int[queries], equal where the texts are.
     images: int  # Of the data; each query has one of them annotated.
-    drawn: bool = False  # Whether the queries are a sample of the texts.
+    all_texts: int = 0  # That have an image, of which the queries are a sample; 0: they are all.
 
     @property
     def queries(self) -> int:
         """Texts that are asked."""
         return len(self.cluster)
+
+    @property
+    def texts(self) -> int:
+        """Texts that have an image."""
+        return self.all_texts or self.queries
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the queries are a sample of the texts."""
+        return self.queries < self.texts
 
 
 def estimates(
@@ -75,12 +85,14 @@ def estimates(
         "match_rate": rate,
         "missed_pairs": missed,
         "matches_per_text": {key: 1 + v / asked.queries for key, v in missed.items()},
-        "matches_per_image": {key: (asked.queries + v) / asked.images for key, v in missed.items()},
+        "matches_per_image": {
+            key: (1 + v / asked.queries) * asked.texts / asked.images for key, v in missed.items()
+        },
         "false_negative_rate": {key: v / others for key, v in missed.items()},
         "strata": _strata(sample, label, confidence),
         "completeness": _completeness(asked.pool, pair, match, labelled.weight, confidence),
     }
-    found["batches"] = batches(found["false_negative_rate"]["value"], asked.queries)
+    found["batches"] = batches(found["false_negative_rate"]["value"], asked.texts)
     if found["unsure"]:
         found["if_unsure"] = _if_unsure(sample, label, asked, pairs)
     if design == "queries":
@@ -106,7 +118,7 @@ def truth(asked: Asked, known: np.ndarray) -> dict[str, Any]:
         "completeness": float(match.sum() / len(known)) if len(known) else None,
         "false_negative_rate_of_pool": float(match.sum()) / (asked.queries * (asked.images - 1)),
         "false_negative_rate": rate,
-        "batches": batches(rate, asked.queries),
+        "batches": batches(rate, asked.texts),
         "matches_of_texts": distribution(1 + of_query),
     }
 
@@ -162,6 +174,8 @@ def _completeness(
         first, second = (rank[:, model] > 0 for model in (a, b))
         counts = [float(weight[of].sum()) for of in (first, second, first & second)]
         found = chapman(counts[0], counts[1], counts[2], confidence)
+        if not found.seen:  # All matches are of other models.
+            continue
         rows.append(
             {
                 "models": [a, b],

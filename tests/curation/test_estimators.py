@@ -1,5 +1,7 @@
 """Over many drawn pools and samples, intervals of an audit hold the rate that is known."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -132,6 +134,41 @@ def test_everything_labelled_is_the_truth():
     assert found["matches_of_texts"] == truth["matches_of_texts"]
     rate = found["false_negative_rate"]["value"]
     assert rate == pytest.approx(match.sum() / (50 * 199)) == truth["false_negative_rate"]
+
+
+def test_texts_that_are_drawn_tell_of_all_texts():
+    """All are labelled of 2,000 texts; 500 of them, drawn, say the same of images and batches."""
+    texts, images = 2000, 200
+    query, rank, match = drawn_pool(np.random.default_rng(0), texts)
+    drawn = np.sort(np.random.default_rng(1).choice(texts, 500, replace=False))
+    figures = []
+    for chosen in (np.arange(texts), drawn):
+        keep = np.isin(query, chosen)
+        own = np.searchsorted(chosen, query[keep])
+        data = Asked(
+            Pool(own, rank[keep], rank[keep][:, None]), np.arange(len(chosen)), images, texts
+        )
+        sample = draw(own, rank[keep], 10**6, "queries", 0)
+        label = match[keep][sample.pair].astype(int)
+        figures.append(measure.estimates(data, sample, label, "queries", 0.95, 0))
+    whole, part = figures
+    assert whole["matches_per_image"]["value"] == pytest.approx((texts + match.sum()) / images)
+    drawn_mean = part["matches_per_image"]
+    assert drawn_mean["value"] == pytest.approx(whole["matches_per_image"]["value"], rel=0.1)
+    assert drawn_mean["low"] < whole["matches_per_image"]["value"] < drawn_mean["high"]
+    assert part["batches"].keys() == whole["batches"].keys()
+
+
+def test_two_models_that_found_no_match_say_nothing_of_completeness():
+    query = np.repeat(np.arange(20), 2)
+    rank = np.tile([[1, 1, 0], [0, 0, 1]], (20, 1))
+    data = Asked(Pool(query, np.tile([30, 31], 20), rank), np.arange(20), 40)
+    sample = draw(query, data.pool.best_rank, 40, "pairs", 0)
+    label = np.where(data.pool.target[sample.pair] == 31, 1, 0)
+    rows = measure.estimates(data, sample, label, "pairs", 0.95, 0)["completeness"]
+    assert [row["models"] for row in rows] == [[0, 2], [1, 2]]
+    assert all(0 < row["completeness"] <= 1 for row in rows)
+    json.dumps(rows, allow_nan=False)
 
 
 def test_labels_that_stop_early_or_are_unsure_leave_their_weight_to_the_others():

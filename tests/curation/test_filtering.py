@@ -115,6 +115,12 @@ def test_rows_of_a_table_are_not_its_ids(tmp_path):
     assert pq.read_table(out)["key"].to_pylist() == ["set.csv::0", "set.csv::1"]
 
 
+def test_blanks_around_a_score_are_nothing(sides, tmp_path):
+    plain = kept(sides, tmp_path / "a.parquet", by="uncertainty", keep=0.5)
+    spaced = kept(sides, tmp_path / "b.parquet", by=" uncertainty ", keep=0.5)
+    assert plain.tolist() == spaced.tolist()
+
+
 def test_several_texts_of_a_record_count_by_their_mean(tmp_path):
     rng = np.random.default_rng(0)
     log_var = np.log([[0.1], [0.3], [0.25], [0.1]])
