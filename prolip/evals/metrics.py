@@ -11,6 +11,7 @@ import numpy as np
 
 KS = (1, 5, 10)
 ROWS = 1024  # Of rankings, at a time.
+MOST_KNOWN = 1 << 24  # Bytes of a table of all ids, whatever the number of entries.
 
 
 class QueryMetrics(NamedTuple):
@@ -52,8 +53,8 @@ def retrieval_metrics(
       are NaN if no query has a positive.
 
     Raises:
-      ValueError: NaN among the scores, a target twice in a ranking, a ranking that is too short,
-        or a positive that is not in the gallery; the message names the query.
+      ValueError: NaN among the scores, a target twice in a ranking, a ranking that is too short, a
+        negative id, or a positive that is not in the gallery; the message names the query.
     """
     given = np.asarray(scores_or_rankings)
     if given.ndim != 2:
@@ -202,13 +203,23 @@ def from_rankings(
       complete: the rankings hold the whole gallery or enough of it, even if shorter than K or R.
 
     Raises:
-      ValueError: a ranking that is too short or that has a target twice; names the query.
+      ValueError: a ranking that is too short, or that has a target twice or a negative one; names
+        the query.
     """
     length = rankings.shape[1]
     counts = np.array([len(target) for target in targets], np.int64)
     if length < max(ks) and not complete and len(rankings):
         raise ValueError(f"query {start}: its ranking of {length} is shorter than K = {max(ks)}")
     ordered = np.sort(rankings, axis=1)
+    if length and (negative := ordered[:, 0] < 0).any():
+        query = int(np.argmax(negative))
+        raise ValueError(
+            f"query {start + query}: its ranking holds the target {ordered[query, 0]}; ids are not "
+            "negative, and searches that fill up with -1 are to be cut to K"
+        )
+    for query, target in enumerate(targets, start):
+        if len(target) and target.min() < 0:
+            raise ValueError(f"query {query} has the positive {target.min()}; ids are not negative")
     if (repeats := (ordered[:, 1:] == ordered[:, :-1]).any(1)).any():
         first = start + int(np.argmax(repeats))
         raise ValueError(f"query {first}: its ranking holds a target more than once")
@@ -221,6 +232,10 @@ def from_rankings(
     kept = np.flatnonzero(counts)
     hits = np.zeros((len(kept), length), bool)
     largest = max([int(rankings.max(initial=-1)), *(int(targets[i].max()) for i in kept.tolist())])
+    if largest > MOST_KNOWN + 8 * rankings.size:  # Ids of the user's own, far apart.
+        for row, i in zip(hits, kept.tolist(), strict=True):
+            row[:] = np.isin(rankings[i], targets[i])
+        return from_hits(hits, counts[kept], ks)._replace(query=kept + start)
     known = np.zeros(1 + largest, bool)  # A table for one query, used again: no sorting.
     for row, i in zip(hits, kept.tolist(), strict=True):
         known[targets[i]] = True

@@ -1,6 +1,7 @@
 """Retrieval metrics against the published implementation and against slow, obvious loops."""
 
 import math
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -151,6 +152,31 @@ def test_a_positive_outside_the_gallery_counts_in_r():
     # Two of ECCV Caption's are such.
     result = metrics.retrieval_metrics(np.array([[7, 1, 2]]), [[7, 99]], ks=(1,))
     assert result["map_at_r"] == result["r_precision"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("ranking", "positives", "message"),
+    [
+        ([[0, 1], [2, -1]], [[1], [3]], "query 1: its ranking holds the target -1"),
+        ([[-1, -1], [0, 1]], [[1], [1]], "query 0: its ranking holds the target -1"),
+        ([[0, 1], [0, 1]], [[1], [-1, 0]], "query 1 has the positive -1"),
+    ],
+)
+def test_negative_ids_are_named_and_match_nothing(ranking, positives, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.retrieval_metrics(np.array(ranking), positives, ks=(1, 2))
+
+
+@pytest.mark.parametrize("first", [10**8, 10**12])
+def test_large_ids_need_no_table_of_all_ids(rng, first):
+    rankings = np.argsort(rng.random((20, 50)), axis=1)
+    positives = [rng.choice(50, 1 + i % 5, replace=False) for i in range(20)]
+    expected = metrics.retrieval_metrics(rankings, positives)
+    tracemalloc.start()
+    found = metrics.retrieval_metrics(rankings + first, [p + first for p in positives])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == expected and peak < 1e6
 
 
 def test_memory_of_blocked_retrieval_is_one_block():
