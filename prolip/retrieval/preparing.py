@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from prolip.data.image import Preprocessing, decode, inference_image, rgb
-from prolip.data.records import BadRecord
+from prolip.data.records import BadRecord, DataError
 from prolip.data.text import clean
 from prolip.data.tokenizer import Tokenizer
 from prolip.model import MAX_PIXELS
@@ -97,6 +97,8 @@ def _each(collection: Collection, one: Callable[[int], Prepared], piece: Piece) 
             good.append(one(index))
         except BadRecord as bad:
             failures.append(Failure(index, collection.id(index), str(bad)))
+        except DataError:  # The disk, not the item.
+            raise
         except Exception as error:  # One item must not end a run of millions; it is counted.
             reason = f"unexpected {type(error).__name__}"
             failures.append(Failure(index, collection.id(index), reason))

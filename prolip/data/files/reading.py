@@ -1,6 +1,7 @@
 """Bytes of files that may be anything: links, pipes, of any size, or gone."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import resource
@@ -10,10 +11,16 @@ import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
-from prolip.data.records import BadRecord
+from prolip.data.files.names import printable
+from prolip.data.records import BadRecord, DataError
 
 OTHER_FILES = 512  # Of the process, which don't stand in the way.
 PAUSES = (0.1, 0.4, 1.6)  # Seconds before a read that failed is tried again.
+# What an open says of a path or of rights to it, and not of the disk.
+OF_THE_FILE = {
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ENXIO, errno.ENODEV, errno.EINVAL),
+}
 MAX_BYTES = 1 << 29  # Of one item: no image of `MAX_PIXELS` needs more.
 
 
@@ -22,19 +29,24 @@ def read_file(path: str | Path) -> bytes:
 
     Raises:
       BadRecord: it is something else, missing, or too large for an item.
+      DataError: the disk or the share fails, and goes on failing.
     """
     try:
         # Opening a named pipe would otherwise wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
         raise BadRecord("file is missing") from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise BadRecord("file can't be opened") from error
+    except OSError as error:
+        if error.errno in OF_THE_FILE:
+            raise BadRecord("file can't be opened") from error
+        raise _lasting(path, error) from error
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise BadRecord("not a regular file")
-        return _read_at(descriptor, 0, about.st_size)
+        return _read_at(path, descriptor, 0, about.st_size)
     finally:
         os.close(descriptor)
 
@@ -43,12 +55,18 @@ class OpenFile:
     """A file that threads read at any place; closed with the object."""
 
     def __init__(self, path: str | Path):
+        self._path = path
         self._descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Raises BadRecord if the file has become shorter, or the piece is too large."""
-        return _read_at(self._descriptor, offset, size)
+        """Bytes of a place.
+
+        Raises:
+          BadRecord: the file has become shorter, or the piece is too large.
+          DataError: the disk or the share fails, and goes on failing.
+        """
+        return _read_at(self._path, self._descriptor, offset, size)
 
 
 def file_hash(path: Path) -> str:
@@ -102,12 +120,12 @@ def path_inside(folder: str, name: str) -> str:
     return path
 
 
-def _read_at(descriptor: int, offset: int, size: int) -> bytes:
+def _read_at(path: str | Path, descriptor: int, offset: int, size: int) -> bytes:
     if size > MAX_BYTES:
         raise BadRecord(f"more than {MAX_BYTES >> 20} MiB")
     pieces, missing = [], size
     while missing:
-        piece = _pread(descriptor, missing, offset + size - missing)
+        piece = _pread(path, descriptor, missing, offset + size - missing)
         if not piece:
             raise BadRecord("file ends too early")
         pieces.append(piece)
@@ -115,7 +133,7 @@ def _read_at(descriptor: int, offset: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _pread(descriptor: int, size: int, offset: int) -> bytes:
+def _pread(path: str | Path, descriptor: int, size: int, offset: int) -> bytes:
     # A share or a mounted bucket that fails for a moment must not change which records are read.
     for pause in PAUSES:
         try:
@@ -125,4 +143,12 @@ def _pread(descriptor: int, size: int, offset: int) -> bytes:
     try:
         return os.pread(descriptor, size, offset)
     except OSError as error:
-        raise BadRecord("file can't be read") from error
+        raise _lasting(path, error) from error
+
+
+def _lasting(path: str | Path, error: OSError) -> DataError:
+    """No property of a record: passed over, all that follow would be tried one after the other."""
+    return DataError(
+        f"{printable(path)} can't be read: {error.strerror or error}. When the disk or share is "
+        "back, start again; of one that stays damaged, leave records out with data.skip_keys"
+    )
