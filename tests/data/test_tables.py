@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from toy import png, rows
 from webfiles import COMMON, tar_config, write_folder
 
 from prolip.config import ConfigError, DataConfig
+from prolip.data.files.delimited import DelimitedFrame
 from prolip.data.records import BadRecord, DataError
 from prolip.data.sources.choose import open_source, open_train
 
@@ -195,3 +198,64 @@ def test_tables_of_one_name_in_several_folders_have_keys_of_their_own(tmp_path):
     )  # fmt: skip
     source = open_train(config)
     assert [source.key(i) for i in range(2)] == ["a/t.csv::0", "b/t.csv::0"]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_texts_that_look_like_numbers_are_numbers_in_csv_alone(tmp_path, form):
+    rows = [{"picture": "a.png", "title": "a", "code": code} for code in ("04", "nan", "x")]
+    path = tmp_path / f"t.{form}"
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        path.write_text("picture,title,code\n" + "".join(f"a.png,a,{r['code']}\n" for r in rows))
+    source = open_train(config(tmp_path, path.name))
+    found = [source.about(row, ["code"])["code"] for row in range(3)]
+    assert found == [4.0 if form == "csv" else "04", "nan", "x"]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_column_that_one_of_several_files_lacks_is_named(tmp_path, form):
+    for number, row in enumerate([{"score": 1}, {}]):
+        row = {"picture": "a.png", "title": "a", **row}
+        path = tmp_path / f"t-{number}.{form}"
+        if form == "parquet":
+            pq.write_table(pa.Table.from_pylist([row]), path)
+        elif form == "jsonl":
+            path.write_text(json.dumps(row))
+        else:
+            path.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
+    source = open_train(config(tmp_path, f"t-*.{form}"))
+    assert source.about(0, ["score"]) == {"score": 1} and "score" in source.fields
+    if form == "jsonl":  # A line may lack a key.
+        assert source.about(1, ["score"]) == {}
+    else:
+        with pytest.raises(DataError, match=rf"t-1\.{form} has no column 'score'"):
+            source.about(1, ["score"])
+
+
+def test_threads_parse_a_table_once(tmp_path, monkeypatch):
+    write(tmp_path, "csv", count=30)
+    source = open_train(config(tmp_path, "t-0.csv"))
+    read, count = DelimitedFrame.read, []
+
+    def slow(self, names):
+        count.append(names)
+        time.sleep(0.05)
+        return read(self, names)
+
+    monkeypatch.setattr(DelimitedFrame, "read", slow)
+    with ThreadPoolExecutor(8) as pool:
+        records = list(pool.map(lambda i: source[i].captions, range(30)))
+    assert records == [((row["title"],),) for row in rows(30)] and count == [["title"]]
+
+
+def test_long_texts_are_read_while_another_table_ends(tmp_path):
+    """The limit of the csv module is one for all threads."""
+    (tmp_path / "a.csv").write_text("a\n1\n2\n")
+    (tmp_path / "b.csv").write_text(f"b\n{'x' * 200_000}\n")
+    rows_of_b = DelimitedFrame(tmp_path / "b.csv", ",")._rows()
+    assert next(rows_of_b) == ["b"]
+    DelimitedFrame(tmp_path / "a.csv", ",").read(["a"])
+    assert len(next(rows_of_b)[0]) == 200_000

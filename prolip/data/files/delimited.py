@@ -53,20 +53,19 @@ class DelimitedFrame:
         return file_hash(self._path)
 
     def _rows(self) -> Iterator[list[str]]:
-        limit = csv.field_size_limit(sys.maxsize)  # Of the whole process; a long text is a text.
-        try:
-            # Bytes that are not UTF-8 come through, so that only their row fails.
-            with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as f:
-                reader = csv.reader(f, delimiter=self._delimiter, strict=True)
-                try:
-                    yield from reader
-                except csv.Error as error:
-                    raise DataError(
-                        f"{printable(self._path)}, line {reader.line_num}: {error}; mend the "
-                        "quotes, or write the table as Parquet or JSONL"
-                    ) from error
-        finally:
-            csv.field_size_limit(limit)
+        # Of the whole process, where another thread may read: it is not put back. A long text is
+        # a text.
+        csv.field_size_limit(sys.maxsize)
+        # Bytes that are not UTF-8 come through, so that only their row fails.
+        with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as f:
+            reader = csv.reader(f, delimiter=self._delimiter, strict=True)
+            try:
+                yield from reader
+            except csv.Error as error:
+                raise DataError(
+                    f"{printable(self._path)}, line {reader.line_num}: {error}; mend the quotes, "
+                    "or write the table as Parquet or JSONL"
+                ) from error
 
 
 class DelimitedCells:

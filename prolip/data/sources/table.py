@@ -2,14 +2,18 @@
 
 import functools
 import hashlib
+import math
 import os
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from prolip.data.files.delimited import DelimitedFrame
 from prolip.data.files.frames import FRAMES, Cells, Frame
+from prolip.data.files.jsonl import JsonFrame
 from prolip.data.files.names import printable
 from prolip.data.files.parquet import ParquetFrame
 from prolip.data.files.reading import path_inside, read_file, states
@@ -56,7 +60,8 @@ class Table(Source):
         self._begins = np.cumsum([0, *(len(cells) for cells in self._images)])
         if not len(self):
             raise DataError(f"{', '.join(self._names[:3])}: no rows")
-        self._column = functools.cache(self._read)
+        self._columns: dict[tuple[int, str], Cells] = {}
+        self._lock = threading.Lock()
         largest = max(_largest_group(frame, image) for frame in self._frames)
         if largest > SLOW_GROUP:
             self.notes = (
@@ -95,14 +100,23 @@ class Table(Source):
 
     @property
     def fields(self) -> Collection[str]:
-        """All columns but the image."""
-        return [name for name in self._frames[0].names if name != self._image]
+        """All columns of any file but the image."""
+        names = dict.fromkeys(name for frame in self._frames for name in frame.names)
+        return [name for name in names if name != self._image]
 
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
-        """Cells of a row; in CSV and TSV a number is its value."""
+        """Cells of a row; in CSV and TSV a number is its value.
+
+        Raises:
+          BadRecord: the row can't be read.
+          DataError: one of several files lacks the column.
+        """
         file, row = self._place(index)
         values = {name: self._column(file, name)[row] for name in names}
-        return {name: _number(value) for name, value in values.items() if value not in (None, "")}
+        found = {name: value for name, value in values.items() if value not in (None, "")}
+        if isinstance(self._frames[file], DelimitedFrame):  # The others say what is a number.
+            return {name: _number(value) for name, value in found.items()}
+        return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Table, self._arguments
@@ -111,8 +125,20 @@ class Table(Source):
         file = int(np.searchsorted(self._begins, index, "right")) - 1
         return file, index - int(self._begins[file])
 
+    def _column(self, file: int, column: str) -> Cells:
+        found = self._columns.get((file, column))
+        if found is None:
+            with self._lock:  # Or each thread would parse the file.
+                if (file, column) not in self._columns:
+                    self._columns[file, column] = self._read(file, column)
+                found = self._columns[file, column]
+        return found
+
     def _read(self, file: int, column: str) -> Cells:
         frame = self._frames[file]
+        # Lines of JSON need not have all keys, nor show each among the first of them.
+        if not isinstance(frame, JsonFrame) and column not in frame.names:
+            raise DataError(f"{self._names[file]} has no column {column!r}, which other files have")
         read = frame.load if isinstance(frame, ParquetFrame) else frame.read
         return read([column])[0]
 
@@ -165,6 +191,7 @@ def _number(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return float(value)
+        number = float(value)
     except ValueError:
         return value
+    return number if math.isfinite(number) else value  # "nan" is where a number is missing.
