@@ -1,5 +1,6 @@
 """Several processes that evaluate one checkpoint: who says what is done, and joining the parts."""
 
+import logging
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ from prolip.gaussian import Gaussian
 # Besides steps, which are not negative; END - code ends with that exit code, and SET - number
 # means a set beside the split, with the model of the last step.
 IDLE, END, SET = -1, -2, -1_000
+
+log = logging.getLogger(__name__)
 
 
 class Leader:
@@ -65,10 +68,11 @@ def follow(
             try:
                 evaluate(said) if said >= 0 else embed_set(SET - said)
             except Exception as error:
-                # Process 0 records what went wrong for all; a lost process is another matter.
+                # Process 0 records that it went wrong, and only this one knows why.
                 lost = distributed.peer_lost(error)
                 if lost is not None:
                     raise lost from error
+                log.error("%s: %s: %s", distributed.who(), type(error).__name__, error)
 
 
 def gather_batches(encode: Callable[[], list[Gaussian]], batch: int) -> Gaussian:
