@@ -62,7 +62,9 @@ def read(directory: str | Path, *, log_var: bool = False) -> Embedded:
     return Embedded(
         directory,
         manifest,
-        *(tuple(itertools.chain.from_iterable(side)) for side in (ids, texts, uris)),
+        tuple(itertools.chain.from_iterable(ids)),
+        tuple(itertools.chain.from_iterable(texts)),
+        tuple(itertools.chain.from_iterable(uris)),
         np.concatenate(mean),
         np.concatenate(uncertainty),
         None if log_vars[0] is None else np.concatenate(log_vars),
