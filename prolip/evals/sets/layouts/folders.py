@@ -7,7 +7,7 @@ from pathlib import Path
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.reading import read_file
 from prolip.data.files.walk import walk
-from prolip.data.records import DataError
+from prolip.data.records import BadRecord, DataError
 from prolip.evals.sets import class_names
 from prolip.evals.sets.listing import Listing, labelled
 
@@ -48,27 +48,39 @@ def imagenet(root: Path, all_classes: bool = True) -> Listing:
     return _listing(root, files, known, kept)
 
 
-def images(root: Path) -> list[str]:
-    """Paths of the images that lie in folders below the root, in order.
+def images(root: Path) -> dict[str, str]:
+    """Paths of the images that lie in folders below the root, in order, to why one can't be used.
 
     Raises:
-      DataError: there is none, or the root can't be read.
+      DataError: there is none, or the root or a folder in it can't be read.
     """
     real = os.path.realpath(root)
-    found = sorted(name for name, reason, _ in walk(real) if is_image_name(name) and not reason)
-    found = [name for name in found if "/" in name]
+    found = {}
+    for name, reason, _ in sorted(walk(real)):
+        if is_image_name(name) and "/" in name:
+            found[name] = reason
+        elif reason and not is_image_name(name):  # A folder: nobody knows what is missing.
+            raise DataError(
+                f"{printable(os.path.join(root, name))}: {reason}; put the folder itself there"
+            )
     if not found:
         raise DataError(f"{printable(root)} has no class folders with images")
     return found
 
 
 def _listing(
-    root: Path, files: list[str], class_of: Mapping[str, str], names: Mapping[str, str]
+    root: Path, files: Mapping[str, str], class_of: Mapping[str, str], names: Mapping[str, str]
 ) -> Listing:
-    real = os.path.realpath(root)
+    real, paths = os.path.realpath(root), list(files)
+
+    def read(row: int) -> bytes:
+        if reason := files[paths[row]]:
+            raise BadRecord(reason)
+        return read_file(os.path.join(real, paths[row]))
+
     return labelled(
         [printable(name) for name in files],
-        lambda row: read_file(os.path.join(real, files[row])),
+        read,
         [class_of[name.split("/")[0]] for name in files],
         list(names),
         list(names.values()),
