@@ -48,6 +48,11 @@ def config(args: argparse.Namespace) -> DataConfig:
     if bool(args.source) == bool(args.config):
         raise ConfigError("name either SRC or --config")
     if args.config:
+        for option, key in (("image", "image_feature"), ("captions", "caption_features")):
+            if getattr(args, option):
+                raise ConfigError(
+                    f"--{option} is for SRC; with --config give --config.data.{key}=..."
+                )
         data = configuration.load(args.config, args.overrides).data
     elif args.overrides:
         raise ConfigError(f"{args.overrides[0]} needs --config")
