@@ -2,11 +2,12 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from prolip import sharding
@@ -41,12 +42,14 @@ def make_train_step(
     learning_rate: optax.Schedule,
     config: TrainConfig,
     text_ids: TextIds,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> "TrainStep":
     """The jitted step; it takes the state's memory for its result (donation)."""
 
     @functools.partial(jax.jit, donate_argnames="state")
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    def train_step(
+        state: TrainState, batch: Batch, seed: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(seed), state.step)
         (loss, metrics), grads = loss_and_grads(model, config, text_ids, state.params, batch, key)
         grad_norm = optax.tree.norm(grads)
         # On the raw gradients: clipping would spread one bad number over all.
@@ -71,7 +74,22 @@ def make_train_step(
         }
         return new, metrics
 
-    return train_step
+    return TrainStep(train_step, config.seed)
+
+
+class TrainStep:
+    """The jitted step with its seed, which is data: runs of other seeds are the same program."""
+
+    def __init__(self, step: Any, seed: int):
+        self.jitted = step
+        self._seed = np.asarray(jax.random.key_data(jax.random.key(seed)))
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return self.jitted(state, batch, self._seed)
+
+    def trace(self, state: Any, batch: Any) -> Any:
+        """The step traced for arguments of these shapes and layouts, to be lowered."""
+        return self.jitted.trace(state, batch, self._seed)
 
 
 def loss_and_grads(

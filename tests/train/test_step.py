@@ -36,7 +36,14 @@ from prolip.losses.objective import Embeddings, objective
 from prolip.models import two_tower
 from prolip.train.optimizer import decay_mask, make_optimizer, schedule
 from prolip.train.state import abstract_state, from_items, init_state, to_items
-from prolip.train.step import TextIds, check, clip_scale, loss_and_grads, make_train_step
+from prolip.train.step import (
+    TextIds,
+    TrainStep,
+    check,
+    clip_scale,
+    loss_and_grads,
+    make_train_step,
+)
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 IDS = TextIds(pad=0, mask=1)
@@ -188,11 +195,12 @@ def test_step_is_traced_once_donates_and_keeps_layouts():
     with jax.set_mesh(mesh):
         state = init_state(model, optimizer, jax.random.key(0))
         step = make_train_step(model, optimizer, rate, config, IDS)
-        counted = jax.jit(chex.assert_max_traces(step.__wrapped__, n=1), donate_argnames="state")
+        one = chex.assert_max_traces(step.jitted.__wrapped__, n=1)
+        counted = TrainStep(jax.jit(one, donate_argnames="state"), config.seed)
         first = state
         for i in range(4):
             batch = sharding.to_global(mesh, batch_of(seed=i))
-            state, metrics = counted(state=state, batch=batch)
+            state, metrics = counted(state, batch)
         assert all(x.is_deleted() for x in jax.tree.leaves(first.params))
         kernel = state.params["image"]["transformer"]["blocks"]["mlp"]["up"]["kernel"]
         assert kernel.sharding.spec == sharding.spec("layers", "weight_embed", "mlp")
