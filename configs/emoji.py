@@ -1,5 +1,8 @@
 """The shipped emoji with small towers: ProLIP, and its twins `emoji:siglip` and `emoji:clip`.
 
+`emoji:adapter` gives variances to a trained twin, whose means stay as they are:
+prolip train --config emoji:adapter --config.init_from=runs/siglip --workdir runs/adapted
+
 Source: objectives of arXiv 2410.18857, 2303.15343 and 2103.00020, on 1,582 training images with
 captions by Unicode's annotators. The twins have the same towers, data, steps and optimizer.
 Command: prolip train --config emoji --workdir runs/emoji
@@ -60,6 +63,16 @@ def get_config(objective="prolip"):
     if objective in TWINS:
         model = dataclasses.replace(experiment.model, heads="deterministic")
         experiment = dataclasses.replace(experiment, model=model, objective=TWINS[objective])
+    elif objective == "adapter":
+        experiment = dataclasses.replace(
+            experiment,
+            total_steps=600,
+            model=dataclasses.replace(experiment.model, heads="adapter"),
+            optimizer=config.OptimizerConfig(
+                frozen="towers", learning_rate=3e-3, warmup_steps=50, grad_clip_norm=1.0
+            ),
+            checkpoint=config.CheckpointConfig(every=200),
+        )
     elif objective != "prolip":
-        raise ValueError(f"emoji:{objective}: choose prolip, {', '.join(TWINS)}")
+        raise ValueError(f"emoji:{objective}: choose prolip, adapter, {', '.join(TWINS)}")
     return config.to_config_dict(experiment)

@@ -28,12 +28,13 @@ from prolip.config_objective import ObjectiveConfig as ObjectiveConfig
 T = TypeVar("T")
 
 Activation = Literal["gelu", "quick_gelu"]
-Heads = Literal["paper", "released", "deterministic"]
+Heads = Literal["paper", "released", "deterministic", "adapter"]
 Remat = Literal["none", "dots", "hidden", "full"]
 DType = Literal["float32", "bfloat16", "float64"]
 AttentionKernel = Literal["einsum", "cudnn"]
 SlotSimilarity = Literal["max", "smooth_chamfer"]
 Optimizer = Literal["adamw", "muon"]
+Frozen = Literal["none", "towers"]
 Schedule = Literal["cosine", "constant", "rsqrt"]
 NonFinite = Literal["stop", "skip"]
 Mode = Literal["max", "min"]
@@ -127,7 +128,8 @@ class ModelConfig:
     text: TextTowerConfig = TextTowerConfig()
     # "paper": log_var from each tower's own [UNC]; "released": as the published checkpoints are
     # wired (second norm of the image CLS, text log_var from the projected mean);
-    # "deterministic": no [UNC], zero variance.
+    # "deterministic": no [UNC], zero variance; "adapter": the same towers, with a log_var made of
+    # their [CLS] by a small network, so that the weights of a deterministic model fit.
     heads: Heads = "paper"
     slots: SlotsConfig = SlotsConfig()  # More than one needs heads="deterministic".
     # Of the computation; trained parameters are always float32. "float64" is for checking numbers
@@ -159,6 +161,9 @@ class OptimizerConfig:
     """
 
     name: Optimizer = "adamw"
+    # "towers": only what makes log_var is trained, and the two scalars of the logit. Means stay as
+    # they are in config.init_from, to the bit.
+    frozen: Frozen = "none"
     learning_rate: float = 5e-4  # Peak.
     schedule: Schedule = "cosine"
     warmup_steps: int = 10_000

@@ -20,16 +20,20 @@ class StepFlops(NamedTuple):
 
 
 def step_flops(config: TrainConfig) -> StepFlops:
-    """Three times forward for each view, and three products (the softmax loss: four) of pairs."""
-    goal, batch = config.objective, config.global_batch
+    """Three times forward for each view, and three products (the softmax loss: four) of pairs.
+
+    Frozen towers have no way back.
+    """
+    goal, batch, frozen = config.objective, config.global_batch, config.optimizer.frozen
     masked = 0
     if goal.inclusion_masked:
         rows = batch // goal.mask_every
-        masked = 3 * rows * count.masked_view_flops(config.model, goal.mask_image_keep)
+        times = 3 if frozen == "none" else 1
+        masked = times * rows * count.masked_view_flops(config.model, goal.mask_image_keep)
     products = 3 * bool(goal.ppcl) + 3 * bool(goal.siglip) + 4 * bool(goal.clip)
     products += 3 * bool(goal.sets) * config.model.slots.count**2
     return StepFlops(
-        batch * count.train_flops_per_pair(config.model),
+        batch * count.train_flops_per_pair(config.model, frozen),
         masked,
         products * 2 * batch**2 * config.model.embed_dim,
     )

@@ -23,7 +23,9 @@ from prolip.config import (
 )
 from prolip.losses import streamed
 from prolip.models import two_tower
+from prolip.models.heads import extra_tokens
 from prolip.train import step
+from prolip.train.frozen import split
 from prolip.train.optimizer import make_optimizer
 from prolip.train.state import abstract_state
 
@@ -91,7 +93,7 @@ def layout(config: TrainConfig) -> Layout:
         mesh=dict(mesh.shape),
         parameters=parameters,
         optimizer=_bytes(state.opt_state),
-        gradients=parameters,
+        gradients=_bytes(split(state.params, config.optimizer.frozen)[0]),
         activations=activations(config, rows, mesh.shape["tensor"]),
         loss=loss_bytes(config, rows),
         batch=rows * _pair_bytes(config),
@@ -108,7 +110,8 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
       dots: T (7 w + m) b: the results of products with parameters, and the input;
       hidden: T (2 w + m) b: the input, what attention gives, and the hidden units;
       full: T w b: the input alone.
-    To all but "none" belongs one block as under "none", while it is made again.
+    To all but "none" belongs one block as under "none", while it is made again. Frozen
+    towers keep nothing: that block is all.
     """
     model, goal = config.model, config.objective
     patches = (model.image.image_size // model.image.patch) ** 2
@@ -118,14 +121,16 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
         share = max(1, parts // goal.mask_every)
         views.append((rows // goal.mask_every // share, int(goal.mask_image_keep * patches)))
     # Passes run one after the other; without accumulation all are kept until the backward pass.
+    frozen = config.optimizer.frozen == "towers"
     kept = []
     for count, image_tokens in views:
+        at_a_time = min(model.block_rows or count, count)
         image, text = (
-            _tower(model, tower, tokens, tensor, count, min(model.block_rows or count, count))
+            _tower(model, tower, tokens, tensor, 0 if frozen else count, at_a_time)
             for tower, tokens in ((model.image, image_tokens), (model.text, model.text.length))
         )
-        kept.append(image + text)
-    return max(kept) if parts > 1 else sum(kept)
+        kept.append(max(image, text) if frozen else image + text)
+    return max(kept) if parts > 1 or frozen else sum(kept)
 
 
 def _tower(
@@ -136,15 +141,15 @@ def _tower(
     rows: int,
     at_a_time: int,
 ) -> int:
-    """Bytes for some images or texts, so many at a time."""
+    """Bytes for some images or texts that are kept, so many at a time."""
     size = jnp.dtype(model.dtype).itemsize
-    tokens += 1 if model.heads == "deterministic" else 2
+    tokens += extra_tokens(model.heads)
     # Heads and hidden units are split over `tensor`; the width is not.
     whole: float = (
         tokens * (4 * tower.width + (4 * tower.width + 2 * tower.mlp_dim) / tensor) * size
     )
     whole += tower.num_heads / tensor * tokens**2 * 2 * size
-    if model.remat == "none":
+    if model.remat == "none" and rows:
         return math.ceil(rows * tower.depth * whole)
     block: float = tokens * tower.width * size
     if model.remat == "hidden":
@@ -167,8 +172,10 @@ def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Ex
     """What devices exchange, by the rules of `prolip.sharding`; each pass through the towers."""
     passes = (2 if config.objective.inclusion_masked else 1) * config.accumulation_steps
     size = jnp.dtype(config.model.dtype).itemsize
-    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-    own = _bytes(params) // 4  # Numbers that a device holds.
+    frozen = config.optimizer.frozen
+    trained = split(params, frozen)[0]
+    count, learnt = (sum(math.prod(x.shape) for x in jax.tree.leaves(p)) for p in (params, trained))
+    own = _bytes(trained) // 4  # Numbers that a device holds.
     data, fsdp, tensor = (mesh.shape[axis] for axis in sharding.AXES)
     found = []
 
@@ -180,24 +187,28 @@ def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Ex
 
     # Products are made of weights in the type of the computation, and so are their gradients.
     gathers = passes * (1 if config.model.remat == "none" else 2) + passes
+    if frozen == "towers":
+        gathers = passes
     add("weights of the layers", "all-gather", "fsdp", gathers * size * count // tensor, fsdp)
-    add("gradients", "reduce-scatter", "fsdp", passes * size * count // tensor, fsdp)
+    add("gradients", "reduce-scatter", "fsdp", passes * size * learnt // tensor, fsdp)
     if sharding.only_data(mesh):  # Added up on each device first: `sharding.per_device`.
         add("gradients", "all-reduce", "data", 4 * own, data)
     else:
         add("gradients", "all-reduce", "data", passes * size * own, data)
     tokens = sum(
-        (length + 2) * tower.width * tower.depth
+        (length + extra_tokens(config.model.heads)) * tower.width * tower.depth
         for length, tower in (
             ((config.model.image.image_size // config.model.image.patch) ** 2, config.model.image),
             (config.model.text.length, config.model.text),
         )
     )
-    add("activations of the layers", "all-reduce", "tensor", 4 * rows * tokens * size, tensor)
+    ways = 4 if frozen == "none" else 2  # After attention and MLP, forward and backward.
+    add("activations of the layers", "all-reduce", "tensor", ways * rows * tokens * size, tensor)
     texts = 4 * config.global_batch * config.model.dim
     shards = data * fsdp
     add("texts of the loss", "all-gather", "data, fsdp", texts, shards)
-    add("gradients of the texts", "all-reduce", "data, fsdp", texts, shards)
+    if frozen == "none":  # Else of their traces alone.
+        add("gradients of the texts", "all-reduce", "data, fsdp", texts, shards)
     return found
 
 

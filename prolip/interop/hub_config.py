@@ -142,6 +142,11 @@ def hub_config(config: ModelConfig, base: Mapping[str, Any] | None = None) -> di
             "the released code has no heads of the kind 'paper', so it would load these weights "
             "and give other numbers; train with --config.model.heads=released to publish for it"
         )
+    if config.heads == "adapter":
+        raise ConfigError(
+            "the released code has no heads of the kind 'adapter', so it can't build this model; "
+            "publish the deterministic model that it was made from, or share the workdir"
+        )
     if config.slots.count > 1:
         raise ConfigError(
             "the released code has one vector for each image and text, so it can't build this "

@@ -3,11 +3,14 @@
 Source: LongProLIP (arXiv 2503.08048) and naver-ai/prolip `src/prolip/model.py`.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from prolip.config import ConfigError, ModelConfig
+from prolip.models.heads import extra_tokens
 from prolip.models.two_tower import FREE, Params
 
 KEPT = 20  # First positions of a text, which training has seen most often; they stay.
@@ -76,9 +79,19 @@ def bicubic(rows: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.
 def fit(params: Params, old: ModelConfig, new: ModelConfig) -> Params:
     """Parameters of a model of `old` for one of `new`, which differs in length and image size.
 
+    Of an adapter over a deterministic model, those that `old` has: all but the log-variances'.
+
     Raises:
       ConfigError: it differs in something that no stretching can change; all of it is named.
     """
+    if new.heads == "adapter" and old.heads in ("paper", "released"):
+        raise ConfigError(
+            f"config.init_from has variances of its own (heads={old.heads}), and an adapter gives "
+            f"them to a deterministic model; --config.model.heads={old.heads} with "
+            "--config.optimizer.frozen=towers trains only what makes its log_var"
+        )
+    if new.heads == "adapter":  # The same towers.
+        old = dataclasses.replace(old, heads="adapter")
     size = {"image_size": new.image.image_size}
     wrong = [
         f"{name}.{key}: {getattr(a, key)!r} there, {getattr(b, key)!r} here"
@@ -92,7 +105,7 @@ def fit(params: Params, old: ModelConfig, new: ModelConfig) -> Params:
     ]
     if wrong:
         raise ConfigError("the weights are of another model: " + "; ".join(wrong))
-    num_extra = 1 if new.heads == "deterministic" else 2
+    num_extra = extra_tokens(new.heads)
     grid = new.image.image_size // new.image.patch
     image, text = params["image"], params["text"]
     return {

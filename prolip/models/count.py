@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 
 from prolip import sharding
-from prolip.config import ImageTowerConfig, ModelConfig, TextTowerConfig
+from prolip.config import Frozen, ImageTowerConfig, ModelConfig, TextTowerConfig
 from prolip.models import two_tower
+from prolip.models.heads import extra_tokens
 
 
 class Count(NamedTuple):
@@ -32,9 +33,15 @@ def count(config: ModelConfig) -> dict[str, Count]:
     return {"image": image, "text": text, "total": total}
 
 
-def train_flops_per_pair(config: ModelConfig) -> int:
-    """FLOPs of forward and backward for one pair: three times forward, without recomputation."""
-    return 3 * count(config)["total"].forward_flops
+def train_flops_per_pair(config: ModelConfig, frozen: Frozen = "none") -> int:
+    """FLOPs of forward and backward for one pair: three times forward, without recomputation.
+
+    Through towers that are frozen there is no way back, only through what makes log_var.
+    """
+    forward = count(config)["total"].forward_flops
+    if frozen == "none":
+        return 3 * forward
+    return forward + 2 * (_log_var(config, config.image) + _log_var(config, config.text))
 
 
 def masked_view_flops(config: ModelConfig, image_keep: float) -> int:
@@ -47,15 +54,14 @@ def _image_flops(config: ModelConfig, num_kept: int | None = None) -> int:
     tower = config.image
     num_patches = (tower.image_size // tower.patch) ** 2
     embed = 2 * num_patches * tower.patch**2 * 3 * tower.width
-    length = (num_patches if num_kept is None else num_kept) + _extra(config)
-    blocks = _blocks(tower, length) + _slots(config, tower, length)
-    return embed + blocks + _heads(config, tower.width)
+    length = (num_patches if num_kept is None else num_kept) + extra_tokens(config.heads)
+    return embed + _blocks(tower, length) + _heads(config, tower) + _slots(config, tower, length)
 
 
 def _text_flops(config: ModelConfig) -> int:
-    length = config.text.length + _extra(config)
-    blocks = _blocks(config.text, length) + _slots(config, config.text, length)
-    return blocks + _heads(config, config.text.width)
+    length = config.text.length + extra_tokens(config.heads)
+    heads = _heads(config, config.text) + _slots(config, config.text, length)
+    return _blocks(config.text, length) + heads
 
 
 def _blocks(tower: ImageTowerConfig | TextTowerConfig, length: int) -> int:
@@ -73,9 +79,12 @@ def _slots(config: ModelConfig, tower: ImageTowerConfig | TextTowerConfig, lengt
     return 2 * (length * (weights + slots * width) + slots * width * config.embed_dim)
 
 
-def _heads(config: ModelConfig, width: int) -> int:
-    return 2 * _extra(config) * width * config.embed_dim
+def _heads(config: ModelConfig, tower: ImageTowerConfig | TextTowerConfig) -> int:
+    return 2 * tower.width * config.embed_dim + _log_var(config, tower)
 
 
-def _extra(config: ModelConfig) -> int:
-    return 1 if config.heads == "deterministic" else 2
+def _log_var(config: ModelConfig, tower: ImageTowerConfig | TextTowerConfig) -> int:
+    if config.heads == "deterministic":
+        return 0
+    hidden = tower.width if config.heads == "adapter" else 0
+    return 2 * tower.width * (hidden + config.embed_dim)

@@ -1,11 +1,13 @@
-"""Last linear maps of a tower, in float32 at least, whatever the towers compute in."""
+"""Last maps of a tower, in float32 at least, whatever the towers compute in."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from prolip import sharding
+from prolip.config import Heads
 from prolip.gaussian import Gaussian
+from prolip.models.layers import activate
 from prolip.sharding import spec
 
 
@@ -34,6 +36,28 @@ class Head(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.linear(x, out_sharding=spec("batch", "dim"))
+
+
+class Adapter(nnx.Module):
+    """log_var = head(gelu(hidden(CLS))): what a finished point model says of its own certainty.
+
+    CLS is the token that the mean is a linear map of. After ProbVLM (arXiv 2307.00398), whose
+    layers begin with the embedding; the token before knows what the projection drops.
+    """
+
+    def __init__(self, width: int, embed_dim: int, *, bias_init: float, dtype, rngs: nnx.Rngs):
+        self.hidden = Head(width, width, dtype=dtype, rngs=rngs)
+        self.head = Head(width, embed_dim, bias_init=bias_init, dtype=dtype, rngs=rngs)
+
+    def __call__(self, cls: jax.Array) -> jax.Array:
+        # A wall, so that the compiler makes the mean as if there were nothing beside it.
+        return self.head(activate(self.hidden(jax.lax.optimization_barrier(cls)), "gelu"))
+
+
+def extra_tokens(heads: Heads) -> int:
+    """Tokens of a tower besides those of its input: [CLS] and, unless the variance is of it or
+    there is none, [UNC]."""
+    return 1 if heads in ("deterministic", "adapter") else 2
 
 
 def normalize(mean: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from prolip import sharding
 from prolip.config import ModelConfig
 from prolip.gaussian import Gaussian
-from prolip.models.heads import Head, deterministic, normalize
+from prolip.models.heads import Adapter, Head, deterministic, extra_tokens, normalize
 from prolip.models.slots import Slots
 from prolip.models.transformer import Transformer
 from prolip.sharding import spec
@@ -27,7 +27,7 @@ class TextTower(nnx.Module):
         tower, dtype = config.text, jnp.dtype(config.dtype)
         wide = jnp.promote_types(dtype, jnp.float32)
         self.heads, self.dtype, self.max_length = config.heads, dtype, tower.length
-        num_extra = 1 if config.heads == "deterministic" else 2
+        num_extra = extra_tokens(config.heads)
         self.tokens = nnx.Embed(
             tower.vocab_size,
             tower.width,
@@ -58,7 +58,11 @@ class TextTower(nnx.Module):
             if config.slots.count > 1
             else None
         )
-        if config.heads != "deterministic":
+        if config.heads == "adapter":
+            self.log_var: Adapter | Head = Adapter(
+                tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
+            )
+        elif config.heads != "deterministic":
             inputs = config.embed_dim if config.heads == "released" else tower.width
             self.log_var = Head(
                 inputs, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
@@ -79,6 +83,7 @@ class TextTower(nnx.Module):
         mean = self.mean(x[:, -1])
         if self.heads == "deterministic":
             return deterministic(mean) if self.slots is None else self.slots(mean, x)
+        # Of [UNC]; of [CLS] where there is no other.
         log_var = self.log_var(mean if self.heads == "released" else x[:, 0])
         return Gaussian(normalize(mean), log_var)
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from prolip import sharding
 from prolip.config import ModelConfig
 from prolip.gaussian import Gaussian
-from prolip.models.heads import Head, deterministic, normalize
+from prolip.models.heads import Adapter, Head, deterministic, extra_tokens, normalize
 from prolip.models.slots import Slots
 from prolip.models.transformer import Transformer
 from prolip.sharding import spec
@@ -26,7 +26,7 @@ class ImageTower(nnx.Module):
         wide = jnp.promote_types(dtype, jnp.float32)
         self.heads, self.patch, self.dtype = config.heads, tower.patch, dtype
         grid = tower.image_size // tower.patch
-        num_extra = 1 if config.heads == "deterministic" else 2
+        num_extra = extra_tokens(config.heads)
         scale = tower.width**-0.5
         self.embed = nnx.Linear(
             tower.patch * tower.patch * 3,
@@ -61,7 +61,11 @@ class ImageTower(nnx.Module):
             if config.slots.count > 1
             else None
         )
-        if config.heads != "deterministic":
+        if config.heads == "adapter":
+            self.log_var: Adapter | Head = Adapter(
+                tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
+            )
+        elif config.heads != "deterministic":
             self.log_var = Head(
                 tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
             )
@@ -86,7 +90,7 @@ class ImageTower(nnx.Module):
         mean = self.mean(self.norm_post(cls) if self.heads == "released" else cls)
         if self.heads == "deterministic":
             return deterministic(mean) if self.slots is None else self.slots(mean, x)
-        return Gaussian(normalize(mean), self.log_var(x[:, 1]))
+        return Gaussian(normalize(mean), self.log_var(x[:, -1]))
 
 
 def patches(images: jax.Array, patch: int) -> Float[jax.Array, "batch length pixels"]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from prolip import sharding
+from prolip.train.frozen import merge
 
 
 class Pass(NamedTuple):
@@ -29,10 +30,13 @@ def value_and_grad(
     loss: Callable[[Any, Sequence[Any]], tuple[jax.Array, Any]],
     params: Any,
     passes: Sequence[Pass],
+    frozen: Any,
 ) -> tuple[tuple[jax.Array, Any], Any]:
     """Value, auxiliary output and parameter gradient of `loss(params, embeddings of each pass)`.
 
     The gradient of the towers, of all passes and parts, is exchanged once: `sharding.per_device`.
+    The `frozen` parameters, {} where there are none, get none: they belong to those of the towers,
+    and nothing is kept or computed for them on the way back.
     """
     arrays = [(p.inputs, p.shared) for p in passes]
     rows, common = sharding.spec("batch"), sharding.spec()
@@ -41,15 +45,16 @@ def value_and_grad(
     if all(p.num_parts == 1 for p in passes):
 
         def whole(params: Any) -> tuple[jax.Array, Any]:
-            return loss(params, towers(params, arrays))
+            return loss(params, towers(merge(params, frozen), arrays))
 
         return jax.value_and_grad(whole, has_aux=True)(params)
 
     value, (grads, cotangents) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
-        params, towers(params, arrays)
+        params, towers(merge(params, frozen), arrays)
     )
-    pull = sharding.per_device(functools.partial(_pull, passes), (common, layouts, rows), common)
-    towers_grads = sharding.like(params, pull(params, arrays, cotangents))
+    layouts_in = (common, common, layouts, rows)
+    pull = sharding.per_device(functools.partial(_pull, passes), layouts_in, common)
+    towers_grads = sharding.like(params, pull(params, frozen, arrays, cotangents))
     return value, jax.tree.map(jnp.add, grads, towers_grads)
 
 
@@ -70,7 +75,11 @@ def _embed(passes: Sequence[Pass], params: Any, arrays: Sequence[tuple[Any, Any]
 
 
 def _pull(
-    passes: Sequence[Pass], params: Any, arrays: Sequence[tuple[Any, Any]], cotangents: list[Any]
+    passes: Sequence[Pass],
+    params: Any,
+    frozen: Any,
+    arrays: Sequence[tuple[Any, Any]],
+    cotangents: list[Any],
 ) -> Any:
     """Gradient of the parameters from that of the embeddings, part by part."""
     grads = jax.tree.map(jnp.zeros_like, params)
@@ -78,7 +87,7 @@ def _pull(
 
         def add(grads: Any, part: Any, p: Pass = p, shared: Any = shared) -> tuple[Any, None]:
             inputs, cotangent = part
-            _, pull = jax.vjp(lambda params: p.encode(params, inputs, shared), params)
+            _, pull = jax.vjp(lambda own: p.encode(merge(own, frozen), inputs, shared), params)
             return jax.tree.map(jnp.add, grads, pull(cotangent)[0]), None
 
         parts = (_split(inputs, p.num_parts), _split(cotangent, p.num_parts))

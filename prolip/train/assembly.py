@@ -8,7 +8,7 @@ import jax
 
 from prolip.checkpoint import CheckpointStore
 from prolip.config import ConfigError, TrainConfig, to_dict
-from prolip.data.image import Preprocessing
+from prolip.data.image import Form, Preprocessing
 from prolip.data.pipeline import train_tokenizer
 from prolip.data.tokenizer import Tokenizer, load_tokenizer
 from prolip.interop import resize
@@ -28,6 +28,11 @@ class Start:
 
     def __init__(self, config: TrainConfig, store: CheckpointStore, restored: int | None):
         self._config, self._store, self._restored = config, store, restored
+        if restored is None and config.optimizer.frozen != "none" and not config.init_from:
+            raise ConfigError(
+                "config.optimizer.frozen: towers that are not trained need config.init_from, a "
+                "checkpoint to take them from; without it they are random"
+            )
         self._model = two_tower.build(config.model)
         self._optimizer = optimizer.make_optimizer(config.optimizer, config.total_steps)
 
@@ -52,6 +57,23 @@ class Start:
                 f"{tokenizer.vocab_size} of the tokenizer"
             )
         return tokenizer
+
+    def assets(self, tokenizer: Tokenizer) -> dict[str, bytes]:
+        """What makes a checkpoint usable with nothing else; asked for before `state`."""
+        config = self._config
+        form: Form = "exact"
+        if self._restored is not None:
+            saved = json.loads(self._store.assets(self._restored)[PREPROCESSING_ASSET])
+            form = Preprocessing.from_dict(saved).form
+        elif config.optimizer.frozen == "towers":  # A picture keeps the mean that it has there.
+            form = self._source.preprocessing.form
+        size = config.model.image.image_size
+        preprocessing = Preprocessing(size, config.data.mean, config.data.std, form)
+        return {
+            CONFIG_ASSET: json.dumps(to_dict(config), indent=2).encode(),
+            PREPROCESSING_ASSET: json.dumps(preprocessing.to_dict(), indent=2).encode(),
+            **tokenizer.files(),
+        }
 
     def state(self, mesh: jax.sharding.Mesh) -> TrainState:
         """Laid out by the rules on `mesh`, which is set.
@@ -81,7 +103,7 @@ class Start:
                     f"with {there}"
                 )
         params = resize.fit(jax.device_get(source.params), source.config, self._config.model)
-        return state._replace(params=jax.tree.map(_on_mesh, params, like.params))
+        return state._replace(params=_begun_with(params, state.params, like.params))
 
     def train_step(self, tokenizer: Tokenizer) -> Any:
         """The jitted step."""
@@ -99,13 +121,12 @@ class Start:
         return load(self._config.init_from)
 
 
-def assets(config: TrainConfig, tokenizer: Tokenizer) -> dict[str, bytes]:
-    """What makes a checkpoint usable with nothing else."""
-    preprocessing = Preprocessing(config.model.image.image_size, config.data.mean, config.data.std)
+def _begun_with(source: Any, initial: Any, like: Any) -> Any:
+    """Parameters of the source in the layout of `like`; those that it lacks stay initial."""
+    if not isinstance(like, dict):
+        return _on_mesh(source, like)
     return {
-        CONFIG_ASSET: json.dumps(to_dict(config), indent=2).encode(),
-        PREPROCESSING_ASSET: json.dumps(preprocessing.to_dict(), indent=2).encode(),
-        **tokenizer.files(),
+        k: _begun_with(source[k], initial[k], like[k]) if k in source else initial[k] for k in like
     }
 
 

@@ -18,11 +18,10 @@ from prolip.config import TrainConfig, to_dict
 from prolip.data.pipeline import TrainPipeline
 from prolip.data.records import Batch
 from prolip.data.sources.choose import prepare, unindexed
-from prolip.data.tokenizer import Tokenizer
 from prolip.exit_codes import PEER_LOST
 from prolip.models import count, two_tower
 from prolip.train import optimizer
-from prolip.train.assembly import Start, assets
+from prolip.train.assembly import Start
 from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
@@ -131,6 +130,7 @@ def _run(
         )
         for note in pipeline.notes:
             console.print(note, highlight=False)
+        assets = start.assets(tokenizer)
         state, train_step = start.state(mesh), start.train_step(tokenizer)
         if restored is not None:
             check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
@@ -144,7 +144,7 @@ def _run(
             write_done(workdir, first)
             return Outcome(first, None)
         workdir.done.unlink(missing_ok=True)
-        loop = _Loop(config, workdir, store, tokenizer, pipeline, first, console, alive)
+        loop = _Loop(config, workdir, store, assets, pipeline, first, console, alive)
         try:
             return loop.run(state, train_step, mesh, notice)
         except Exception as error:
@@ -174,7 +174,7 @@ class _Loop:
         config: TrainConfig,
         workdir: Workdir,
         store: CheckpointStore,
-        tokenizer: Tokenizer,
+        assets: dict[str, bytes],
         pipeline: TrainPipeline,
         first: int,
         console: Console,
@@ -182,10 +182,11 @@ class _Loop:
     ):
         self._config, self._workdir, self._store = config, workdir, store
         self._pipeline, self._alive = pipeline, alive
-        self._assets = assets(config, tokenizer)
+        self._assets = assets
         self._log = Log(config.logging, workdir, first, to_dict(config))
         self._guard = Guard(config.non_finite, config.max_skipped, workdir)
-        self._speed = Speedometer(config.global_batch, count.train_flops_per_pair(config.model))
+        flops = count.train_flops_per_pair(config.model, config.optimizer.frozen)
+        self._speed = Speedometer(config.global_batch, flops)
         self._line = ProgressLine(console, config.total_steps, first)
         self._pending: _Pending | None = None
         self._listed = 0

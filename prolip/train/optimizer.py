@@ -10,19 +10,23 @@ import optax.contrib
 
 from prolip import sharding
 from prolip.config import ConfigError, OptimizerConfig
+from prolip.train.frozen import only_trained
 
 # Leaves with a matrix in them: norms, biases, extra tokens and the logit's scalars don't decay.
 DECAYED = ("kernel", "embedding", "positions")
 
 
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
-    """AdamW or Muon with decoupled decay on matrices only, after clipping by global norm."""
+    """AdamW or Muon with decoupled decay on matrices only, after clipping by global norm.
+
+    Of what is not frozen: `frozen.only_trained`.
+    """
     rate = schedule(config, total_steps)
     make = _muon if config.name == "muon" else _adamw
     optimizer = make(config, rate)
     if config.grad_clip_norm > 0:
-        return optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), optimizer)
-    return optimizer
+        optimizer = optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), optimizer)
+    return only_trained(optimizer, config.frozen)
 
 
 def _adamw(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:

@@ -21,7 +21,7 @@ from prolip.models.attention import check_kernel
 from prolip.models.text import masked
 from prolip.models.two_tower import TwoTower
 from prolip.sharding import spec
-from prolip.train import accumulate
+from prolip.train import accumulate, frozen
 from prolip.train.mixup import mixup
 from prolip.train.state import TrainState
 
@@ -46,22 +46,21 @@ def make_train_step(
     """The jitted step; it takes the state's memory for its result (donation)."""
 
     @functools.partial(jax.jit, donate_argnames="state")
-    def train_step(
-        state: TrainState, batch: Batch, seed: jax.Array
-    ) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Batch, seed: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(seed), state.step)
         (loss, metrics), grads = loss_and_grads(model, config, text_ids, state.params, batch, key)
         grad_norm = optax.tree.norm(grads)
         # On the raw gradients: clipping would spread one bad number over all.
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = clip_scale(
-            optax.apply_updates(state.params, updates), config.optimizer.max_logit_scale
-        )
+        trained, rest = frozen.split(state.params, config.optimizer.frozen)
+        params = clip_scale(optax.apply_updates(trained, updates), config.optimizer.max_logit_scale)
         # A choice, not a product with zero, which would keep NaN.
         keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
         new = TrainState(
-            state.step + 1, keep(params, state.params), keep(opt_state, state.opt_state)
+            state.step + 1,
+            frozen.merge(keep(params, trained), rest),
+            keep(opt_state, state.opt_state),
         )
         metrics |= {
             "loss": loss,
@@ -100,7 +99,7 @@ def loss_and_grads(
     batch: Batch,
     key: jax.Array,
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
-    """Loss of the global batch, its metrics, and the gradient of the parameters."""
+    """Loss of the global batch, its metrics, and the gradient of what is trained."""
     goal = config.objective
     images = normalize(batch.image, config.data.mean, config.data.std)
     weight = None
@@ -136,7 +135,8 @@ def loss_and_grads(
             config.model.slots,
         )
 
-    return accumulate.value_and_grad(loss, params, passes)
+    trained, rest = frozen.split(params, config.optimizer.frozen)
+    return accumulate.value_and_grad(loss, trained, passes, rest)
 
 
 def check(config: TrainConfig, mesh: Mesh) -> None:
