@@ -28,8 +28,6 @@ FILTERS = {
     "any half": "",
     "half of the fewest matches": "",
     "half by uncertainty": "uncertainty",
-    "half by specificity": "specificity",
-    "half by similarity": "similarity",
 }
 # A model that knows which captions are general: it reads the pairs, but does not train on them.
 REFERENCE = next(cell for cell in uncertainty.STUDY.cells if cell.name == "shapes: the recipe")

@@ -5,7 +5,7 @@ from prolip.experiments import small
 from prolip.experiments.studies import columns
 from prolip.experiments.study import Cell, Column, Study
 
-VARIANTS = ("full", "mention_2", "mention_4", "wrong_2", "wrong_4")
+VARIANTS = ("full", "mention_4", "wrong_4")
 NAMES = tuple(FACTORS)
 EVALUATORS = "config.eval.evaluators=('retrieval', 'uncertainty', 'probe')"
 
