@@ -34,7 +34,7 @@ from prolip.models import two_tower
 from prolip.train.optimizer import make_optimizer
 from prolip.train.progress import peak_flops
 from prolip.train.state import init_state
-from prolip.train.step import every
+from prolip.train.step import TrainStep, every
 
 NO_TORCH = (
     "--torch needs PyTorch, which is not installed here. It is no dependency of prolip: install it "
@@ -163,7 +163,7 @@ def compiled(config: TrainConfig, mesh: Any) -> Step:
     found = compile_step(config, mesh)
     if found.executable is None:
         raise ConfigError(f"batch {config.global_batch}: {found.out_of_memory}")
-    return Step(found.executable, read_memory(found.executable))
+    return Step(TrainStep(found.executable, config.seed), read_memory(found.executable))
 
 
 def random_batch(config: TrainConfig, mesh: Any) -> Batch:

@@ -147,6 +147,7 @@ def _text(found: Value | None, column: Column, best: bool) -> str:
     text = f"{found.mean:.{column.digits}f}"
     if found.num > 1:
         text += f" ± {found.error:.{column.digits}f}"
+    text = text.replace("-", "−")  # A minus, as wide as the digits beside it.
     return f"**{text}**" if best else text
 
 

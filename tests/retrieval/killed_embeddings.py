@@ -40,7 +40,11 @@ def stand_in():
         return Gaussian(mean / np.linalg.norm(mean, axis=1, keepdims=True), np.tanh(log_var))
 
     return SimpleNamespace(
-        identity=identity, config=CONFIG, preprocessing=PREPROCESSING, image=image
+        identity=identity,
+        config=CONFIG,
+        preprocessing=PREPROCESSING,
+        image=image,
+        slots=CONFIG.slots,
     )
 
 

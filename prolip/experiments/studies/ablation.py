@@ -18,7 +18,7 @@ STUDY = Study(
     title="Inclusion and bottleneck on emoji",
     question=(
         "What do the inclusion terms and the variational bottleneck add to PPCL? (arXiv "
-        "2410.18857, table 5, where both are small gains.)"
+        "2410.18857, sections 3.2 and 3.3.)"
     ),
     cells=(
         _cell("PPCL alone", NO_VIB, NO_IMAGE_TEXT, NO_TEXT_TEXT),

@@ -35,9 +35,9 @@ STUDY = Study(
     name="uncertainty",
     title="When does text uncertainty grow with the number of matches?",
     question=(
-        "A caption that fits many images should be wide (arXiv 2410.18857, figures 1 and 5). It "
-        "is not so by itself: which parts of the recipe make it so, on emoji and on shapes? Each "
-        "row changes one of them."
+        "A caption that fits many images should be wide (arXiv 2410.18857). It is not so by "
+        "itself: which parts of the recipe make it so, on emoji and on shapes? Each row changes "
+        "one of them."
     ),
     cells=tuple(
         Cell(f"{data}: {name}", data, (*common, small.EVALUATORS, *changes))
