@@ -76,7 +76,7 @@ def test_gradients_are_those_of_the_head_when_all_is_trained(steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [2, 8])
 def test_gradients_are_the_same_on_any_number_of_devices(devices):
     # Not with split parameters: on simulated CPU devices, collectives of the two towers, which
     # nothing orders where no gradient goes back through them, can wait for each other for ever.
