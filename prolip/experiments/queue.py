@@ -44,12 +44,12 @@ def work(place: Place, studies: Sequence[Study], say: Callable[[str], Any]) -> O
         for cell, seed in left:
             name = f"{cell.name}, seed {seed}"
             try:
-                result = finish(place, cell, seed, say)
+                result = finish(place, cell, seed)
             except LeaseHeld:
                 waiting.append((cell, seed))
             except Stopped as stop:
                 say(f"{name}: {stop}; the same command goes on from there")
-                code = INTERRUPTED if stop.signal == signal.SIGINT else RESTART
+                code = INTERRUPTED if stop.number == signal.SIGINT else RESTART
                 return Outcome(failed, code)
             except Exception as error:
                 failed[name] = f"{type(error).__name__}: {error}"

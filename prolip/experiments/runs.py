@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import json
 import shlex
+import signal
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from prolip.checkpoint import lease
 from prolip.cli import configuration
 from prolip.config import TrainConfig, to_dict
 from prolip.evals.run import evaluate_workdir
-from prolip.experiments.study import Cell, Prepared, Preparing
+from prolip.experiments.study import Cell, Prepared
 from prolip.report.read import read_run
 from prolip.train.loop import train
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
@@ -30,9 +31,9 @@ LEASE_SECONDS = 300.0  # After which that of a silent process of another machine
 class Stopped(Exception):
     """A signal stopped a run, which is saved."""
 
-    def __init__(self, signal: int):
-        super().__init__(f"stopped by signal {signal}")
-        self.signal = signal
+    def __init__(self, number: int):
+        super().__init__(f"stopped by signal {int(number)}")
+        self.number = number
 
 
 class EvaluationFailed(RuntimeError):
@@ -69,7 +70,9 @@ class Place:
         return configuration.load(cell.config, (*self.words(cell, seed), *more))
 
     def command(self, cell: Cell, seed: int, more: Sequence[str] = ()) -> str:
-        """What a user types to train the same."""
+        """What a user types to train the same, where runs are kept in the same place."""
+        # As the place was given: what was prepared in it has its absolute path.
+        more = [word.replace(str(self.path.absolute()), str(self.path)) for word in more]
         words = [f"--{word}" for word in (*self.words(cell, seed), *more)]
         where = ["--workdir", str(self.run(cell, seed))]
         return shlex.join(["prolip", "train", "--config", cell.config, *where, *words])
@@ -80,7 +83,7 @@ class Place:
         return json.loads(path.read_text(encoding="utf8")) if path.is_file() else None
 
 
-def finish(place: Place, cell: Cell, seed: int, say: Callable[[str], Any]) -> Mapping[str, Any]:
+def finish(place: Place, cell: Cell, seed: int) -> Mapping[str, Any]:
     """Trains and evaluates a run to its end, from where it is, and gives its result.
 
     Raises:
@@ -95,16 +98,14 @@ def finish(place: Place, cell: Cell, seed: int, say: Callable[[str], Any]) -> Ma
     # Over training and evaluation: each of them has one of its own, with a moment between.
     held = lease.acquire(workdir.path / LEASE, LEASE_SECONDS)
     try:
-        return place.result(cell, seed) or _finish(place, cell, seed, workdir, say)
+        return place.result(cell, seed) or _finish(place, cell, seed, workdir)
     finally:
         held.release()
 
 
-def _finish(
-    place: Place, cell: Cell, seed: int, workdir: Workdir, say: Callable[[str], Any]
-) -> Mapping[str, Any]:
+def _finish(place: Place, cell: Cell, seed: int, workdir: Workdir) -> Mapping[str, Any]:
     began = time.monotonic()
-    prepared = _prepared(place, cell, seed, say)
+    prepared = _prepared(place, cell, seed)
     more = prepared.changes
     config = place.config(cell, seed, more)
     outcome = train(config, str(workdir.path), console=Console(quiet=True))
@@ -112,7 +113,7 @@ def _finish(
         raise Stopped(outcome.stopped_by)
     found = evaluate_workdir(workdir, step=config.total_steps, say=lambda _: None)
     if found.stopped:
-        raise Stopped(15)
+        raise Stopped(signal.SIGTERM)
     if found.failed or found.damaged:
         causes = "; ".join([*found.failed.values(), *found.damaged.values()])
         raise EvaluationFailed(f"{workdir.path}: {causes}")
@@ -133,7 +134,7 @@ def _finish(
     return result
 
 
-def _prepared(place: Place, cell: Cell, seed: int, say: Callable[[str], Any]) -> Prepared:
+def _prepared(place: Place, cell: Cell, seed: int) -> Prepared:
     if cell.prepare is None:
         return Prepared((), {})
     # Absolute: paths in it become part of the configuration.
@@ -144,10 +145,10 @@ def _prepared(place: Place, cell: Cell, seed: int, say: Callable[[str], Any]) ->
         return Prepared(**json.loads(known.read_text(encoding="utf8")))
 
     def train_other(other: Cell, number: int) -> Path:
-        finish(place, other, number, say)
+        finish(place, other, number)
         return place.run(other, number)
 
-    found = cell.prepare(cell, seed, folder, Preparing(train_other, say))
+    found = cell.prepare(cell, seed, folder, train_other)
     write_whole(known, json.dumps(found._asdict()))
     return found
 

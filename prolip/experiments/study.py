@@ -3,19 +3,16 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from prolip.config import ConfigError
 
-# Makes what a cell trains on, in a folder of its own: (cell, seed, folder, ...).
-Prepare = Callable[["Cell", int, Path, "Preparing"], "Prepared"]
-
-
-class Preparing(NamedTuple):
-    """What `Cell.prepare` may call."""
-
-    train: Callable[["Cell", int], Path]  # Trains another cell; gives its workdir.
-    say: Callable[[str], Any]
+# Trains another cell of a seed; gives its workdir.
+Train = Callable[["Cell", int], Path]
+# Makes what a cell trains on, in a folder of its own: (cell, seed, folder, train).
+Prepare = Callable[["Cell", int, Path, Train], "Prepared"]
+# Cell -> seed -> metric -> value.
+Metrics = Mapping[str, Mapping[int, Mapping[str, float]]]
 
 
 class Prepared(NamedTuple):
@@ -65,8 +62,7 @@ class Study:
     cells: tuple[Cell, ...]
     columns: tuple[Column, ...]
     seeds: int = 3
-    # Further Markdown from the metrics of all runs: cell -> seed -> metrics.
-    more: Callable[[Mapping[str, Mapping[int, Mapping[str, float]]]], str] | None = None
+    more: Callable[[Metrics], str] | None = None  # Further Markdown from all runs.
 
     def select(self, names: Sequence[str]) -> "Study":
         """The study with some of its cells.

@@ -15,7 +15,6 @@ from prolip.experiments.runs import Place
 from prolip.experiments.study import Cell, Column, Study, Value
 from prolip.workdir import write_whole
 
-Metrics = Mapping[str, Mapping[int, Mapping[str, float]]]  # Cell -> seed -> metric -> value.
 TEMPLATE = Path(__file__).with_name("table.html")
 
 
@@ -32,16 +31,21 @@ def results(place: Place, study: Study) -> dict[str, dict[int, dict[str, Any]]]:
 
 
 def write(place: Place, study: Study, folder: Path) -> Path:
-    """Writes NAME.md, NAME.html and NAME.json with all numbers and commands; gives the first."""
+    """Writes NAME.md, NAME.html, and NAME.json with the numbers of each seed; gives the first."""
     found = results(place, study)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{study.name}.md"
     write_whole(target, markdown(place, study, found))
     write_whole(target.with_suffix(".html"), html(place, study, found))
-    # Without configurations: the commands give them.
+    # What the table is made of; the rest stays with the runs.
+    shown = [column.metric for column in study.columns]
     kept = {
         cell: {
-            seed: {name: run[name] for name in ("command", "seconds", "metrics")}
+            seed: {
+                "command": run["command"],
+                "seconds": run["seconds"],
+                "metrics": {name: run["metrics"][name] for name in shown if name in run["metrics"]},
+            }
             for seed, run in runs.items()
         }
         for cell, runs in found.items()

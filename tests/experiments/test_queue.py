@@ -30,7 +30,7 @@ TINY = (
 METRIC = "annotation/text_to_image/map_at_r"
 
 
-def prepared(cell, seed, folder, preparing):
+def prepared(cell, seed, folder, train):
     (folder / "note.txt").write_text(f"{cell.name} {seed}")
     return Prepared(("config.objective.ppcl=0.5",), {"half": 0.5})
 
@@ -88,7 +88,7 @@ def test_a_run_that_another_process_has_is_waited_for(tmp_path, monkeypatch):
     place, asked = Place(tmp_path), []
     monkeypatch.setattr(queue, "POLL_SECONDS", 0.0)
 
-    def finish(place, cell, seed, say):
+    def finish(place, cell, seed):
         asked.append(cell.name)
         if cell is GOOD and asked.count("good") < 3:
             raise LeaseHeld("in use", passes=False)
@@ -102,7 +102,7 @@ def test_a_run_that_another_process_has_is_waited_for(tmp_path, monkeypatch):
 def test_a_signal_ends_the_work_with_the_code_that_says_start_again(tmp_path, monkeypatch):
     study = Study("tiny", "", "", (GOOD, MADE), COLUMNS, seeds=1)
 
-    def finish(place, cell, seed, say):
+    def finish(place, cell, seed):
         raise runs.Stopped(15)
 
     monkeypatch.setattr(queue, "finish", finish)

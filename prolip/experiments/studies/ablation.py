@@ -1,7 +1,6 @@
 """(b) What do inclusion and bottleneck do?"""
 
-from prolip.experiments import small
-from prolip.experiments.studies import columns
+from prolip.experiments import columns, small
 from prolip.experiments.study import Cell, Study
 
 NO_VIB = "config.objective.bottleneck=0"

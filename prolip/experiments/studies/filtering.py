@@ -13,9 +13,9 @@ from prolip.config import DataConfig
 from prolip.curation.filtering import FilterOptions, filter_pairs
 from prolip.data.shapes.factors import FACTORS, LEVELS, matches
 from prolip.data.sources.choose import open_source, prepare
-from prolip.experiments import small
-from prolip.experiments.studies import columns, uncertainty
-from prolip.experiments.study import Cell, Column, Prepared, Preparing, Study
+from prolip.experiments import columns, small
+from prolip.experiments.studies import uncertainty
+from prolip.experiments.study import Cell, Column, Prepared, Study, Train
 from prolip.loading import load
 from prolip.retrieval import bulk
 from prolip.retrieval.collections.choose import open_collection
@@ -29,14 +29,14 @@ FILTERS = {
     "half of the fewest matches": "",
     "half by uncertainty": "uncertainty",
 }
-# A model that knows which captions are general: it reads the pairs, but does not train on them.
+# The model that is asked: of the same pictures, but trained with all captions of each.
 REFERENCE = next(cell for cell in uncertainty.STUDY.cells if cell.name == "shapes: the recipe")
 
 
-def pairs(cell: Cell, seed: int, folder: Path, preparing: Preparing) -> Prepared:
+def pairs(cell: Cell, seed: int, folder: Path, train: Train) -> Prepared:
     """Writes the pairs of a seed, and the keys of those that the cell keeps."""
     table, number = _write(seed, folder)
-    train: tuple[str, ...] = (f"config.data.mixture=('table:{table}=1.0',)",)
+    changes: tuple[str, ...] = (f"config.data.mixture=('table:{table}=1.0',)",)
     every = np.arange(len(number))
     kept = every
     name = cell.name
@@ -45,13 +45,13 @@ def pairs(cell: Cell, seed: int, folder: Path, preparing: Preparing) -> Prepared
     elif name == "half of the fewest matches":
         kept = np.argsort(number, kind="stable")[: round(KEPT * len(every))]
     elif FILTERS[name]:
-        kept = _filtered(FILTERS[name], table, seed, folder, preparing)
+        kept = _filtered(FILTERS[name], table, seed, folder, train)
     metrics = {"pairs": float(len(kept)), "matches": float((number[kept] - 1).mean() / len(number))}
     if len(kept) < len(every):
         keys = folder / "keep.txt"
         keys.write_text("".join(f"{TABLE}::{row}\n" for row in sorted(kept.tolist())))
-        train = (*train, f"config.data.keep_keys={keys}")
-    return Prepared(train, metrics)
+        changes = (*changes, f"config.data.keep_keys={keys}")
+    return Prepared(changes, metrics)
 
 
 def _write(seed: int, folder: Path) -> tuple[Path, np.ndarray]:
@@ -79,8 +79,8 @@ def _write(seed: int, folder: Path) -> tuple[Path, np.ndarray]:
     return path, np.array([found[row["caption"]] for row in rows])
 
 
-def _filtered(by: str, table: Path, seed: int, folder: Path, preparing: Preparing) -> np.ndarray:
-    model = load(preparing.train(REFERENCE, seed))
+def _filtered(by: str, table: Path, seed: int, folder: Path, train: Train) -> np.ndarray:
+    model = load(train(REFERENCE, seed))
     sides = []
     for kind, column in (("image", "image"), ("text", "caption")):
         collection = open_collection(str(table), kind=kind, column=column)  # type: ignore[arg-type]

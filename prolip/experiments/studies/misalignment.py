@@ -1,8 +1,7 @@
 """(e) What do captions that leave out, or get wrong, take away?"""
 
 from prolip.data.shapes.factors import FACTORS
-from prolip.experiments import small
-from prolip.experiments.studies import columns
+from prolip.experiments import columns, small
 from prolip.experiments.study import Cell, Column, Study
 
 VARIANTS = ("full", "mention_4", "wrong_4")

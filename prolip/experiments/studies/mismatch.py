@@ -1,7 +1,6 @@
 """(d) How far are unannotated matches pushed away in training?"""
 
-from prolip.experiments import small
-from prolip.experiments.studies import columns
+from prolip.experiments import columns, small
 from prolip.experiments.study import Cell, Column, Study
 
 # Captions of how many of six factors -> weight of each caption feature.

@@ -1,7 +1,7 @@
 """(c) R@1 and mAP@R as captions get more matches."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from prolip.evals.annotation import BINS, bin_name
 from prolip.evals.correlation import kendall
 from prolip.evals.metrics import retrieval_metrics
 from prolip.experiments.studies import objectives
-from prolip.experiments.study import Column, Study
+from prolip.experiments.study import Column, Metrics, Study
 
 TASK = "annotation/text_to_image"
 NAMES = [bin_name(low, high) for low, high in BINS]
@@ -22,7 +22,7 @@ LISTS = {
 }
 
 
-def _more(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
+def _more(found: Metrics) -> str:
     """Do the two measures rank the models alike? Kendall's tau over models, for each bin."""
     lines = [
         "## Do R@1 with one annotated match and mAP@R rank the models alike?",
@@ -43,7 +43,7 @@ def _more(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 
 def _taus(
-    found: Mapping[str, Mapping[int, Mapping[str, float]]],
+    found: Metrics,
     seeds: Sequence[int],
     prefix: str,
     metric: str,

@@ -1,7 +1,6 @@
 """(a) Which objective?"""
 
-from prolip.experiments import small
-from prolip.experiments.studies import columns
+from prolip.experiments import columns, small
 from prolip.experiments.study import Cell, Study
 
 PAIRED = "config.objective.positives=paired"

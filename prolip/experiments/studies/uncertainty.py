@@ -1,7 +1,6 @@
 """(g) When does text uncertainty grow with the number of valid matches?"""
 
-from prolip.experiments import small
-from prolip.experiments.studies import columns
+from prolip.experiments import columns, small
 from prolip.experiments.study import Cell, Column, Study
 
 # Of arXiv 2410.18857, as the released scripts have them.
@@ -51,6 +50,6 @@ STUDY = Study(
         columns.INSIDE,
         columns.MAP_AT_R,
         columns.MAP_ALL,
-        Column("train/positives_per_image", "matches of an image in its batch", "", 1),
+        Column("train/positives_per_image", "positives of an image in its batch", "", 1),
     ),
 )
