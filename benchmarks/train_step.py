@@ -7,7 +7,7 @@ one square matrix product, the loss alone, and PyTorch's step (benchmarks/torch_
 Utilization (MFU) counts what the method asks for, not what is computed again, against the rate of
 that product in the same run, on CPUs by processor seconds, which other work disturbs less; and
 against the maker's figure where there is one, which is for bfloat16. Memory is what the compiler
-says. `--config.key=value` overrides a key.
+says. `--config.key=value` overrides a key. Long because what is timed together is built together.
 """
 
 import argparse

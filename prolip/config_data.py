@@ -50,7 +50,7 @@ class DataConfig:
     mixture: tuple[str, ...] = ()
     filter: str = ""  # "similarity >= 0.28 and min(width, height) >= 200" of a record's fields.
     keep_keys: str = ""  # A text or Parquet file with the keys of the records that are kept.
-    skip_keys: str = ""  # Of those that are left out; also a list of bad records (JSONL).
+    skip_keys: str = ""  # Of those that are left out; or a list of bad records (JSONL).
     index_dir: str = ""  # Of what is made once of the files; "" is beside them, or the cache.
     # Member extensions ("jpg;png", "image" is any) of tars, a column of tables.
     image_feature: str = "image"

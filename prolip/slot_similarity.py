@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 from prolip.config import SlotsConfig
 from prolip.gaussian import Gaussian
 
+ONE_SLOT = SlotsConfig()
+
 
 def set_similarity(a: Gaussian, b: Gaussian, slots: SlotsConfig) -> Float[Array, "n m"]:
     """Similarity of all pairs of sets: the cosine where there is one slot.

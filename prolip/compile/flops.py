@@ -22,6 +22,8 @@ class StepFlops(NamedTuple):
 def step_flops(config: TrainConfig) -> StepFlops:
     """Three times forward for each view, and three products (the softmax loss: four) of pairs.
 
+    Products of PCME, which are of samples, and of the triplet loss are not counted.
+
     Frozen towers have no way back.
     """
     goal, batch, frozen = config.objective, config.global_batch, config.optimizer.frozen
@@ -30,7 +32,7 @@ def step_flops(config: TrainConfig) -> StepFlops:
         rows = batch // goal.mask_every
         times = 3 if frozen == "none" else 1
         masked = times * rows * count.masked_view_flops(config.model, goal.mask_image_keep)
-    products = 3 * bool(goal.ppcl) + 3 * bool(goal.siglip) + 4 * bool(goal.clip)
+    products = 3 * (bool(goal.ppcl) + bool(goal.siglip) + bool(goal.pcmepp)) + 4 * bool(goal.clip)
     products += 3 * bool(goal.sets) * config.model.slots.count**2
     return StepFlops(
         batch * count.train_flops_per_pair(config.model, frozen),

@@ -160,7 +160,10 @@ def _tower(
 
 
 def loss_bytes(config: TrainConfig, rows: int) -> int:
-    """Gathered texts and their gradient in float32, and three arrays of a block of pairs."""
+    """Gathered texts and their gradient in float32, and three arrays of a block of pairs.
+
+    Of losses in blocks: PCME and the triplet loss hold all pairs of a device, not counted here.
+    """
     gathered = 2 * 4 * config.global_batch * config.model.dim
     if gathered > streamed.GATHERED_BYTES:  # Then they go round in parts.
         gathered = 4 * 4 * rows * config.model.dim

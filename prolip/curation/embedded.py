@@ -114,9 +114,10 @@ def image_of_text(images: Embedded, texts: Embedded) -> np.ndarray:
 
 
 def training_keys(side: Embedded) -> list[str]:
-    """For each row the key that the record has as training data, see `data.keep_keys`.
+    """For each row a key by which `data.keep_keys` finds the record.
 
-    Of a table it is the name of the file and the row from 0, of everything else the record's id.
+    Of a table it is the name of the file and the row from 0, without the folder that goes before it
+    where a run reads several folders; of everything else the record's id.
 
     Raises:
       DataError: the collection is damaged.

@@ -29,17 +29,12 @@ class Asked(NamedTuple):
     pool: Pool
     cluster: np.ndarray  # Int[queries], equal where the texts are.
     images: int  # Of the data; each query has one of them annotated.
-    all_texts: int = 0  # That have an image, of which the queries are a sample; 0: they are all.
+    texts: int  # That have an image; the queries are all of them, or a sample.
 
     @property
     def queries(self) -> int:
         """Texts that are asked."""
         return len(self.cluster)
-
-    @property
-    def texts(self) -> int:
-        """Texts that have an image."""
-        return self.all_texts or self.queries
 
     @property
     def drawn(self) -> bool:

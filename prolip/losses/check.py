@@ -1,19 +1,20 @@
 """Whether the terms of an objective can do what is asked of them."""
 
 from prolip.config import ConfigError, ObjectiveConfig
+from prolip.losses.mismatch import MEASURED
 
 NEED_VARIANCES = (
     *("bottleneck", "inclusion_image_text", "inclusion_masked", "inclusion_text_text"),
     "pcme",
 )
 SOFT = ("ppcl", "siglip", "clip")  # Terms whose targets may be soft.
-SMOOTH = (*SOFT, "pcmepp")
+SMOOTH = (*SOFT, "pcmepp")  # Terms whose targets may be smoothed.
 # Option, the value that leaves it out, and the terms that know of it.
 OPTIONS = (
     ("label_smoothing", 0, SMOOTH),
     ("false_negatives", "count", SOFT),
     ("noisy_pairs", "keep", SOFT),
-    ("measure_mismatch", False, SMOOTH),
+    ("measure_mismatch", False, MEASURED),
 )
 POINTS = (*SMOOTH, "pcme", "triplet")  # Terms that compare one vector with one vector.
 

@@ -22,8 +22,7 @@ from prolip.losses.sets import sets_diversity, streamed_sets
 from prolip.losses.soft_labels import soft_labels
 from prolip.losses.softmax import streamed_clip
 from prolip.losses.triplet import triplet
-
-ONE_SLOT = SlotsConfig()
+from prolip.slot_similarity import ONE_SLOT
 
 
 class Embeddings(NamedTuple):

@@ -1,7 +1,7 @@
 """Targets of pairs that are neither yes nor no: smoothed, doubted, or found by the model itself.
 
-All of it is of one block of pairs, so that losses in blocks stay in blocks. What a model says of
-its own targets carries no gradient.
+All but `own_pairs` is of one block of pairs, so that losses in blocks stay in blocks. What a model
+says of its own targets carries no gradient.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from prolip.config_objective import ObjectiveConfig
-from prolip.losses.clean import clean_probability
+from prolip.losses.noisy_pairs import clean_probability
 from prolip.losses.positives import ColumnFacts, Own, RowFacts, drawn_targets
 
 TIE = 1e-5  # Of a score: texts of the same caption tie, and rounding must not decide.

@@ -72,7 +72,7 @@ class _Norm(NamedTuple):
     plain: Float[Array, "..."] | None = None  # `log_sum` before mismatches weigh less.
 
 
-class Side(NamedTuple):
+class _Side(NamedTuple):
     """What is known of the rows [rows, 1], or of the columns [1, columns], of a block."""
 
     norm: _Norm | None
@@ -125,7 +125,7 @@ def image_slope(
     (known, _), _ = _known(rows, columns, logit_scale, row_facts, column_facts, labels)
     logits = mean_logits(rows, columns, logit_scale)
     targets = _targets(row_facts, sharding.replicate(column_facts)).astype(logits.dtype)
-    return one_way(logits, targets, _by_row(known), labels, len(columns))[1]
+    return _one_way(logits, targets, _by_row(known), labels, len(columns))[1]
 
 
 def _known(
@@ -188,7 +188,7 @@ def _norms(
         targets = _targets(row_facts.facts, facts.facts)
         sums = []
         for axis, side in ((1, _by_row(row_facts)), (0, _by_column(facts))):
-            counted, wanted = soft(logits, targets, side, labels)
+            counted, wanted = _soft(logits, targets, side, labels)
             if valid is not None:
                 counted = jnp.where(valid[None, :], counted, -jnp.inf)
                 wanted = jnp.where(valid[None, :], wanted, 0)
@@ -229,7 +229,7 @@ def _block(
     targets = block_targets(row_facts.facts, column_facts.facts, matches).astype(logits.dtype)
     losses = slope = jnp.zeros_like(logits)
     for side in (_by_row(row_facts), _by_column(column_facts)):
-        more, steeper = one_way(logits, targets, side, labels, count)
+        more, steeper = _one_way(logits, targets, side, labels, count)
         losses, slope = losses + more, slope + steeper
     if valid is not None:
         losses, slope = (jnp.where(valid[None, :], x, 0) for x in (losses, slope))
@@ -244,8 +244,8 @@ def _block(
     )
 
 
-def soft(
-    logits: jax.Array, targets: jax.Array, side: Side, labels: SoftLabels
+def _soft(
+    logits: jax.Array, targets: jax.Array, side: _Side, labels: SoftLabels
 ) -> tuple[jax.Array, jax.Array]:
     """How pairs count in the normaliser of one direction, as logits; and what they should get."""
     counted = logits
@@ -258,15 +258,15 @@ def soft(
     return counted, targets
 
 
-def one_way(
-    logits: jax.Array, targets: jax.Array, side: Side, labels: SoftLabels, count: int
+def _one_way(
+    logits: jax.Array, targets: jax.Array, side: _Side, labels: SoftLabels, count: int
 ) -> tuple[jax.Array, jax.Array]:
     """Cross-entropy of each pair in one direction over `count` others, and its slope.
 
     Pair by pair: sums over the batch of large numbers would only differ by the loss.
     """
     assert side.norm is not None
-    counted, wanted = soft(logits, targets, side, labels)
+    counted, wanted = _soft(logits, targets, side, labels)
     total = side.norm.total
     share = wanted / jnp.where(total > 0, total, 1)
     mass = jnp.where(total > 0, 1, 0).astype(logits.dtype)
@@ -280,12 +280,12 @@ def one_way(
     return losses, slope
 
 
-def _by_row(rows: _Rows) -> Side:
-    return jax.tree.map(lambda x: x[:, None], Side(rows.norm, rows.facts.own))
+def _by_row(rows: _Rows) -> _Side:
+    return jax.tree.map(lambda x: x[:, None], _Side(rows.norm, rows.facts.own))
 
 
-def _by_column(columns: _Columns) -> Side:
-    return jax.tree.map(lambda x: x[None, :], Side(columns.norm, columns.facts.own))
+def _by_column(columns: _Columns) -> _Side:
+    return jax.tree.map(lambda x: x[None, :], _Side(columns.norm, columns.facts.own))
 
 
 def _targets(rows: RowFacts, columns: ColumnFacts) -> jax.Array:

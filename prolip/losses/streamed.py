@@ -46,7 +46,7 @@ def pair_sum(
     """Value and statistics of all pairs of a row and a column of the global batch.
 
     Args:
-      block: a function of a module (it is compared by identity), for a block of pairs.
+      block: a function of a module, or a partial of one, for a block of pairs.
       rows: tree of float arrays [B, ...], laid out by row; gradients flow to it.
       columns: as many, of the other side.
       scalars: tree of float scalars; gradients flow to it.

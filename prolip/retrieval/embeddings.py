@@ -146,17 +146,17 @@ def describe_part(path: Path) -> tuple[Part, list[Failure]]:
     Raises:
       DataError: it is damaged, or not such a file.
     """
-    part, failures = _footer(path)
-    return dataclasses.replace(part, sha256=file_hash(path)), failures
+    first, items, rows, failures = _footer(path)
+    return Part(path.name, first, items, rows, file_hash(path)), failures
 
 
-def _footer(path: Path) -> tuple[Part, list[Failure]]:
+def _footer(path: Path) -> tuple[int, int, int, list[Failure]]:
+    """First item, number of items, number of rows, and the items that have none."""
     try:
         metadata = pq.read_metadata(path)
         about = json.loads(metadata.metadata[b"prolip"])
         failures = [Failure(**failure) for failure in about["failures"]]
-        first, items = int(about["first_item"]), int(about["items"])
-        return Part(path.name, first, items, metadata.num_rows, ""), failures
+        return int(about["first_item"]), int(about["items"]), metadata.num_rows, failures
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged or no part of a collection: {error}") from error
 
@@ -169,7 +169,7 @@ def item_numbers(directory: Path, manifest: Manifest) -> np.ndarray:
     """
     numbers = [np.zeros(0, np.int64)]
     for part in manifest.parts:
-        _, failures = _footer(directory / part.file)
+        *_, failures = _footer(directory / part.file)
         items = np.arange(part.first_item, part.first_item + part.items)
         numbers.append(np.setdiff1d(items, [failure.item for failure in failures]))
         if len(numbers[-1]) != part.rows:

@@ -119,7 +119,7 @@ def test_pool_is_the_union_without_the_annotated():
 
 def asked(queries=50, images=200, seed=0):
     query, rank, match = drawn_pool(np.random.default_rng(seed), queries)
-    return Asked(Pool(query, rank, rank[:, None]), np.arange(queries), images), match
+    return Asked(Pool(query, rank, rank[:, None]), np.arange(queries), images, queries), match
 
 
 def test_everything_labelled_is_the_truth():
@@ -162,7 +162,7 @@ def test_texts_that_are_drawn_tell_of_all_texts():
 def test_two_models_that_found_no_match_say_nothing_of_completeness():
     query = np.repeat(np.arange(20), 2)
     rank = np.tile([[1, 1, 0], [0, 0, 1]], (20, 1))
-    data = Asked(Pool(query, np.tile([30, 31], 20), rank), np.arange(20), 40)
+    data = Asked(Pool(query, np.tile([30, 31], 20), rank), np.arange(20), 40, 20)
     sample = draw(query, data.pool.best_rank, 40, "pairs", 0)
     label = np.where(data.pool.target[sample.pair] == 31, 1, 0)
     rows = measure.estimates(data, sample, label, "pairs", 0.95, 0)["completeness"]

@@ -25,6 +25,7 @@ from prolip.config import (
 from prolip.data.image import Preprocessing
 from prolip.data.tokenizer import make_tokenizer
 from prolip.interop.hub_config import hub_config
+from prolip.model import _architecture
 from prolip.models import two_tower
 from prolip.models.slots import Slots
 from prolip.retrieval.bulk import embed
@@ -100,6 +101,13 @@ def test_one_slot_is_the_model_as_ever():
     with sharding.some_mesh():
         params = jax.eval_shape(lambda: model.init(jax.random.key(0)))
     assert not any("slots" in side for side in (params["image"], params["text"]))
+    named = _architecture(POINTS)
+    other = dataclasses.replace(POINTS, slots=SlotsConfig(1, "smooth_chamfer"))
+    assert "slots" not in named and _architecture(other) == named
+    assert _architecture(dataclasses.replace(POINTS, slots=SlotsConfig(2))) != named
+
+
+def test_sets_with_variances_are_refused():
     with pytest.raises(ConfigError, match=r"slots\.count: 3 slots have no variances.*heads=det"):
         two_tower.build(dataclasses.replace(CONFIG, heads="paper"))
 

@@ -1,4 +1,7 @@
-"""A head for log_var on frozen towers: means keep their bits, the head is trained as ever."""
+"""A head for log_var on frozen towers: means keep their bits, the head is trained as ever.
+
+Long because whole runs, over a checkpoint that is made here, stand beside single steps.
+"""
 
 import dataclasses
 import io

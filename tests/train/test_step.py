@@ -36,14 +36,7 @@ from prolip.losses.objective import Embeddings, objective
 from prolip.models import two_tower
 from prolip.train.optimizer import decay_mask, make_optimizer, schedule
 from prolip.train.state import abstract_state, from_items, init_state, to_items
-from prolip.train.step import (
-    TextIds,
-    TrainStep,
-    check,
-    clip_scale,
-    loss_and_grads,
-    make_train_step,
-)
+from prolip.train.step import TextIds, check, clip_scale, loss_and_grads, make_train_step
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 IDS = TextIds(pad=0, mask=1)
@@ -196,7 +189,7 @@ def test_step_is_traced_once_donates_and_keeps_layouts():
         state = init_state(model, optimizer, jax.random.key(0))
         step = make_train_step(model, optimizer, rate, config, IDS)
         one = chex.assert_max_traces(step.jitted.__wrapped__, n=1)
-        counted = TrainStep(jax.jit(one, donate_argnames="state"), config.seed)
+        counted = type(step)(jax.jit(one, donate_argnames="state"), config.seed)
         first = state
         for i in range(4):
             batch = sharding.to_global(mesh, batch_of(seed=i))

@@ -21,6 +21,9 @@ class DelimitedFrame:
       DataError: it has no header, or a quote is not where it may be.
     """
 
+    typed = False
+    more_names = False
+
     def __init__(self, path: Path, delimiter: str):
         self._path, self._delimiter = path, delimiter
         self.names = next(self._rows(), [])

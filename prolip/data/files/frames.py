@@ -21,6 +21,9 @@ class Cells(Protocol):
 class Frame(Protocol):
     """A table."""
 
+    typed: bool  # Whether the format says what is a number; else all cells are texts.
+    more_names: bool  # Whether rows may have other columns than `names`.
+
     @property
     def names(self) -> Sequence[str]:
         """Of its columns."""

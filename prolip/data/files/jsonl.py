@@ -14,6 +14,9 @@ LOOK = 100  # Lines that tell the columns.
 class JsonFrame:
     """Columns are the keys of the first lines."""
 
+    typed = True
+    more_names = True  # Lines need not have all keys, nor show each among the first of them.
+
     def __init__(self, path: Path):
         self._lines = Lines(path)
         names: dict[str, None] = {}

@@ -52,6 +52,8 @@ class TextFrame:
     """Lines as a table of one column without a name of its own."""
 
     names = ("text",)
+    typed = False
+    more_names = False
 
     def __init__(self, path: Path):
         self._lines = Lines(path)

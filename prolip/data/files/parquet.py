@@ -26,6 +26,9 @@ class ParquetFrame:
       DataError: it is none, or damaged.
     """
 
+    typed = True
+    more_names = False
+
     def __init__(self, path: Path):
         self._path = path
         try:

@@ -149,6 +149,6 @@ def _pread(path: str | Path, descriptor: int, size: int, offset: int) -> bytes:
 def _lasting(path: str | Path, error: OSError) -> DataError:
     """No property of a record: passed over, all that follow would be tried one after the other."""
     return DataError(
-        f"{printable(path)} can't be read: {error.strerror or error}. When the disk or share is "
-        "back, start again; of one that stays damaged, leave records out with data.skip_keys"
+        f"{printable(path)} can't be read: {error.strerror or error}. It was tried for some "
+        "seconds; start again when that is mended"
     )

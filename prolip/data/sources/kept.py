@@ -18,7 +18,7 @@ from prolip.data.files.reading import file_hash
 from prolip.data.files.side_files import cache_directory
 from prolip.data.image import header_size
 from prolip.data.records import BadRecord, DataError, Record
-from prolip.data.sources.keys import key_file, listed, read_keys, unlisted
+from prolip.data.sources.keys import key_file, listed, read_keys
 from prolip.data.sources.source import Source
 from prolip.workdir import write_whole
 
@@ -120,10 +120,10 @@ def keep(source: Source, config: DataConfig) -> Source:
 
 def choose(
     source: Source,
-    expression: Expression | None = None,
-    keys: Path | None = None,
-    skipped: Path | None = None,
-    threads: int = 8,
+    expression: Expression | None,
+    keys: Path | None,
+    skipped: Path | None,
+    threads: int,
 ) -> Chosen:
     """Judges every record."""
     blocks = [range(i, min(i + BLOCK, len(source))) for i in range(0, len(source), BLOCK)]
@@ -132,9 +132,9 @@ def choose(
 
     def judge(block: range) -> tuple[list[int], int, int]:
         kept, lacking, bad = [], 0, 0
-        asked = set(block if wanted is None else listed(source, block, wanted))
+        asked = set(block if wanted is None else listed(source, block, wanted, parts=True))
         if unwanted is not None:
-            asked &= set(unlisted(source, block, unwanted))
+            asked -= set(listed(source, block, unwanted, parts=False))
         for index in sorted(asked):
             try:
                 if expression is None or expression(values(source, index, expression.names)):

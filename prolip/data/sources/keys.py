@@ -58,19 +58,21 @@ def read_keys(path: Path) -> pa.Array:
         raise DataError(f"the keys in {printable(path)} can't be read: {error!r}") from error
 
 
-def listed(source: Source, block: range, keys: pa.Array) -> Iterator[int]:
-    """Numbers of the records whose key, or what is after its last slash, is among the keys."""
+def listed(source: Source, block: range, keys: pa.Array, *, parts: bool) -> Iterator[int]:
+    """Numbers of the records whose key is among the keys.
+
+    Args:
+      source: of the records.
+      block: numbers of those that are looked at.
+      keys: of `read_keys`.
+      parts: whether what is after a key's last slash is enough. Samples of several tars may have
+        the same: to leave one out must not leave out another.
+    """
     names = [source.key(index) for index in block]
-    whole = pc.is_in(pa.array(names, pa.large_string()), keys)
-    last = pc.is_in(pa.array([n.rpartition("/")[2] for n in names], pa.large_string()), keys)
-    for index, found in zip(block, pc.or_(whole, last).to_pylist(), strict=True):
+    among = pc.is_in(pa.array(names, pa.large_string()), keys)
+    if parts:
+        last = pa.array([name.rpartition("/")[2] for name in names], pa.large_string())
+        among = pc.or_(among, pc.is_in(last, keys))
+    for index, found in zip(block, among.to_pylist(), strict=True):
         if found:
-            yield index
-
-
-def unlisted(source: Source, block: range, keys: pa.Array) -> Iterator[int]:
-    """Numbers of the records whose whole key is not among the keys."""
-    names = pa.array([source.key(index) for index in block], pa.large_string())
-    for index, found in zip(block, pc.is_in(names, keys).to_pylist(), strict=True):
-        if not found:
             yield index

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from prolip.data.files.delimited import DelimitedFrame
 from prolip.data.files.frames import FRAMES, Cells, Frame
-from prolip.data.files.jsonl import JsonFrame
 from prolip.data.files.names import printable
 from prolip.data.files.parquet import ParquetFrame
 from prolip.data.files.reading import path_inside, read_file, states
@@ -114,9 +112,9 @@ class Table(Source):
         file, row = self._place(index)
         values = {name: self._column(file, name)[row] for name in names}
         found = {name: value for name, value in values.items() if value not in (None, "")}
-        if isinstance(self._frames[file], DelimitedFrame):  # The others say what is a number.
-            return {name: _number(value) for name, value in found.items()}
-        return found
+        if self._frames[file].typed:
+            return found
+        return {name: _number(value) for name, value in found.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Table, self._arguments
@@ -136,8 +134,7 @@ class Table(Source):
 
     def _read(self, file: int, column: str) -> Cells:
         frame = self._frames[file]
-        # Lines of JSON need not have all keys, nor show each among the first of them.
-        if not isinstance(frame, JsonFrame) and column not in frame.names:
+        if not frame.more_names and column not in frame.names:
             raise DataError(f"{self._names[file]} has no column {column!r}, which other files have")
         read = frame.load if isinstance(frame, ParquetFrame) else frame.read
         return read([column])[0]

@@ -16,7 +16,7 @@ def clean_probability(losses: Float[Array, " pairs"]) -> Float[Array, " pairs"]:
 
     NCR fits the losses of the whole data set once an epoch, those of one network for the other to
     be trained with, after a warm-up. This is of one batch, of the network that is being trained and
-    of its present loss: it needs a batch of some hundred pairs, and there is no second opinion.
+    of its present loss: of few pairs, and without a second opinion.
     A mixture of two always finds two: of clean data too, the worst fitting pairs weigh less. And a
     pair better than the mean of the better component counts as that mean, where the wider tail of
     the other one would claim it.
