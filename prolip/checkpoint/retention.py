@@ -33,8 +33,18 @@ def steps_to_keep(
         keep.update(s for s in ordered if s % config.keep_every == 0)
     if config.hold_unevaluated:
         keep.update(s for s in ordered if s not in evaluated)
-    sign = 1.0 if config.best_mode == "max" else -1.0
-    # Of equally good steps the newer one stays.
-    ranked = [(sign * metrics[s], s) for s in ordered if not math.isnan(metrics.get(s, math.nan))]
-    keep.update(s for _, s in sorted(ranked, reverse=True)[: config.keep_best])
+    known = {s: metrics[s] for s in ordered if s in metrics}
+    keep.update(ranked(known, config.best_mode)[: config.keep_best])
     return keep
+
+
+def ranked(metrics: Mapping[int, float], mode: str) -> list[int]:
+    """Steps from the best to the worst; of equally good ones the newer comes first.
+
+    Args:
+      metrics: of each step the one that decides; a step with NaN is left out.
+      mode: "max" or "min".
+    """
+    sign = 1.0 if mode == "max" else -1.0
+    known = [(sign * value, step) for step, value in metrics.items() if not math.isnan(value)]
+    return [step for _, step in sorted(known, reverse=True)]

@@ -1,15 +1,14 @@
 """What an evaluator gets, and what it gives back."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from prolip.config import EvalConfig, SlotsConfig
 from prolip.gaussian import Gaussian
-
-ONE_SLOT = SlotsConfig()
+from prolip.slot_similarity import ONE_SLOT as ONE_SLOT
 
 
 class MaskedViews(NamedTuple):
@@ -59,6 +58,12 @@ def host_gaussian(mean: Any, log_var: Any) -> Gaussian:
 def take(gaussian: Gaussian, rows: np.ndarray) -> Gaussian:
     """The rows of a Gaussian that an index array selects, as NumPy arrays."""
     return host_gaussian(np.asarray(gaussian.mean)[rows], np.asarray(gaussian.log_var)[rows])
+
+
+def joined(parts: Iterable[Gaussian]) -> Gaussian:
+    """The rows of several Gaussians, at least one, as those of one."""
+    means, log_vars = zip(*parts, strict=True)
+    return host_gaussian(np.concatenate(means), np.concatenate(log_vars))
 
 
 def variance_trace(gaussian: Gaussian) -> np.ndarray:

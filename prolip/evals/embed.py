@@ -1,6 +1,6 @@
 """Embeds an evaluation split with the model of one checkpoint."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import jax
@@ -8,7 +8,7 @@ import numpy as np
 
 from prolip.config import EvalConfig
 from prolip.evals import masked
-from prolip.evals.context import ONE_SLOT, Context, host_gaussian
+from prolip.evals.context import ONE_SLOT, Context, joined
 from prolip.evals.metrics import blocks
 from prolip.evals.together import gather_batches
 from prolip.gaussian import Gaussian
@@ -108,7 +108,7 @@ def embed_texts(
     """
     rows = blocks(len(texts), batch)
     batches = (encoder.text(tokenize(list(texts[block]))) for block in rows)
-    return _checked(_joined(batches), "text", texts)
+    return _checked(joined(batches), "text", texts)
 
 
 def embed_images(
@@ -138,15 +138,10 @@ def embed_images(
 
     count = jax.process_count()
     if count == 1:
-        return _checked(_joined(encode(split.images(batch))), "image", names)
+        return _checked(joined(encode(split.images(batch))), "image", names)
     # Whole batches, so that each is computed as in one process.
     mine = split.images(batch, (jax.process_index(), count))
     return _checked(gather_batches(lambda: list(encode(mine)), batch), "image", names)
-
-
-def _joined(parts: Iterable[Gaussian]) -> Gaussian:
-    means, log_vars = zip(*parts, strict=True)
-    return host_gaussian(np.concatenate(means), np.concatenate(log_vars))
 
 
 def _checked(gaussian: Gaussian, kind: str, names: Sequence[str] = ()) -> Gaussian:

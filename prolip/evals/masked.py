@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import numpy as np
 
-from prolip.evals.context import MaskedViews, host_gaussian, variance_trace
+from prolip.evals.context import MaskedViews, host_gaussian, joined, take, variance_trace
 from prolip.evals.metrics import blocks
 from prolip.gaussian import Gaussian, inclusion_paired
+from prolip.models import text
 
 KEEP, DROP = 0.75, 0.75  # Part of the patches that stays, and of the tokens that goes.
 MOST = 2048  # Images, and texts; a rate over so many is right to about one in a hundred.
@@ -31,22 +32,20 @@ class Masking(Protocol):
         """uint8 [batch, height, width, 3], of which only the patches `keep` are seen."""
 
 
-def masked_tokens(
-    ids: np.ndarray, pad_id: int, mask_id: int, seed: int = SEED
-) -> tuple[np.ndarray, np.ndarray]:
+def masked_tokens(ids: np.ndarray, pad_id: int, mask_id: int) -> tuple[np.ndarray, np.ndarray]:
     """Token ids of which each that isn't padding is hidden with the probability `DROP`.
 
     Args:
       ids: Int[texts, length].
       pad_id: of padding, which stays.
       mask_id: of hidden tokens.
-      seed: of the draws.
 
     Returns:
       The ids, and the rows of the texts of which something is hidden.
     """
-    draws = np.random.default_rng(seed).random(ids.shape)
-    hidden = np.where((draws < DROP) & (ids != pad_id), mask_id, ids).astype(ids.dtype)
+    draws = jnp.asarray(np.random.default_rng(SEED).random(ids.shape))
+    masked = text.masked(jnp.asarray(ids), draws, drop=DROP, pad_id=pad_id, mask_id=mask_id)
+    hidden = np.asarray(masked).astype(ids.dtype)
     return hidden, np.flatnonzero((hidden != ids).any(1))
 
 
@@ -91,7 +90,7 @@ def _masked_images(
         order = np.random.default_rng([SEED, number]).permutation(model.num_patches)
         found.append(model.masked_image(images, np.sort(order[:kept]).astype(np.int32)))
     rows = [np.arange(start, min(start + batch, num_images)) for start in starts]
-    return _joined(found), np.concatenate(rows)
+    return joined(found), np.concatenate(rows)
 
 
 def _masked_texts(
@@ -104,11 +103,7 @@ def _masked_texts(
     if not len(some):
         return NONE, some
     found = [model.text(hidden[some[part]]) for part in blocks(len(some), batch)]
-    return _joined(found), rows[some]
-
-
-def _joined(parts: Sequence[Gaussian]) -> Gaussian:
-    return host_gaussian(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+    return joined(found), rows[some]
 
 
 def inclusion_of_originals(
@@ -138,7 +133,7 @@ def inclusion_of_originals(
     ):
         if not len(rows):
             continue
-        inner = host_gaussian(np.asarray(originals.mean)[rows], np.asarray(originals.log_var)[rows])
+        inner = take(originals, rows)
         test = np.concatenate([_test(inner, outer, part) for part in blocks(len(rows), block)])
         result |= {
             f"{name}/inclusion_rate": float((test > 0).mean()),

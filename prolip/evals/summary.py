@@ -1,12 +1,11 @@
 """What the evaluations of a run amount to: the usual numbers of each step, and the best step."""
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from prolip.checkpoint import layout
+from prolip.checkpoint import layout, retention
 from prolip.config import CheckpointConfig
 from prolip.data.near import unknown
 from prolip.evals import ledger
@@ -117,13 +116,8 @@ def best_step(steps: Mapping[int, Metrics], metric: str, mode: str) -> int | Non
     Returns:
       None where no step has the metric.
     """
-    sign = 1.0 if mode == "max" else -1.0
-    known = [
-        (sign * metrics[metric], step)
-        for step, metrics in steps.items()
-        if not math.isnan(metrics.get(metric, math.nan))
-    ]
-    return max(known)[1] if known else None
+    known = {step: metrics[metric] for step, metrics in steps.items() if metric in metrics}
+    return next(iter(retention.ranked(known, mode)), None)
 
 
 def headline(steps: Iterable[Metrics], metric: str) -> list[tuple[str, str, str]]:

@@ -14,15 +14,14 @@ from prolip.evals.zero_shot import zero_shot
 from prolip.gaussian import Gaussian, inclusion
 
 KS = (1, 2, 5)
-COUNTS = ("num_queries", "num_without_positives")
 SCORES = st.sampled_from([-1.0, 0.0, 0.5, 1.0])
 
 
 @st.composite
-def problems(draw, score=SCORES):
+def problems(draw):
     """Scores, and for each query a set of its positives, which may be empty."""
     queries, targets = draw(st.integers(1, 6)), draw(st.integers(1, 12))
-    row = st.lists(score, min_size=targets, max_size=targets)
+    row = st.lists(SCORES, min_size=targets, max_size=targets)
     scores = draw(st.lists(row, min_size=queries, max_size=queries))
     match = st.sets(st.integers(0, targets - 1))
     positives = draw(st.lists(match, min_size=queries, max_size=queries))

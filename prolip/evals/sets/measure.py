@@ -7,7 +7,7 @@ import numpy as np
 
 from prolip.config import ConfigError, EvalConfig, SlotsConfig
 from prolip.evals.benchmarks import annotations, coco, hierarcaps
-from prolip.evals.context import ONE_SLOT, EvalResult, finite, host_gaussian, variance_trace
+from prolip.evals.context import ONE_SLOT, EvalResult, finite, joined, variance_trace
 from prolip.evals.metrics import KS, blocks
 from prolip.evals.multi_label import average_precisions, right_answers
 from prolip.evals.retrieval import retrieval
@@ -74,7 +74,7 @@ def classes_of(
     for rows in blocks(len(names), max(1, block // len(templates))):
         prompts = encode_text(prompts_of(names[rows], templates))
         parts.append(class_embeddings(prompts, len(names[rows]), slots))
-    return host_gaussian(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+    return joined(parts)
 
 
 def _classified(
@@ -102,12 +102,13 @@ def _classified(
         how: dict[str, Any] = {"mean_only": mean_only, "block": config.block, "slots": slots}
         return best_classes(images, classes, **how)[:, 0].astype(np.int32)
 
+    predicted = answers(mean_only=False)
     if listing.valid is not None:
-        for variant, mean_only in (("", False), ("mean/", True)):
-            right = right_answers(answers(mean_only), listing.valid)
+        for variant, given in (("", predicted), ("mean/", answers(mean_only=True))):
+            right = right_answers(given, listing.valid)
             values[f"real/{variant}top1"] = float(right.mean()) if len(right) else float("nan")
         values["real/num_images"] = float(len(right))
-    arrays |= {"label": listing.labels, "predicted": answers(mean_only=False)}
+    arrays |= {"label": listing.labels, "predicted": predicted}
     return EvalResult(values, arrays, notes)
 
 

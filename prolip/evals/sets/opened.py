@@ -14,14 +14,13 @@ from prolip.data.files.names import printable
 from prolip.data.near import unknown
 from prolip.data.records import DataError
 from prolip.evals.multi_label import RIGHT, WRONG
-from prolip.evals.sets import class_names, prompts
+from prolip.evals.sets import class_names, prompts, published
 from prolip.evals.sets.address import Address
 from prolip.evals.sets.known import BY_NAME, Known, read_tars
 from prolip.evals.sets.layouts import prepared, stored
 from prolip.evals.sets.listing import Listing
 from prolip.evals.sets.pixels import readable
 from prolip.evals.sets.prompts import Prompts
-from prolip.evals.sets.published import as_published
 from prolip.evals.sets.real import with_real
 
 TFDS = "tfds:"
@@ -38,7 +37,11 @@ class Opened:
     left_out: int  # Images that can't be decoded, of a set that is measured in part.
     partial: bool
     listing_digest: str  # `Listing.digest()`, made once.
-    as_published: dict[str, bool] | None  # Of ids of images and captions; None: not known.
+
+    @property
+    def as_published(self) -> dict[str, bool] | None:
+        """Whether ids of images and captions are the published ones; None: not known."""
+        return published.as_published(self.known.name, self.listing)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -144,7 +147,6 @@ def open_set(address: Address, threads: int = 4) -> Opened:
         left_out,
         address.partial,
         listing.digest(),
-        as_published(known.name, listing),
     )
 
 
