@@ -1,8 +1,9 @@
 """Are the probabilities of pairs what they say? Of pairs given 0.8, do eight of ten match?
 
-The probability of a pair is that of the sigmoid losses (ProLIP, SigLIP): sigmoid(scale * (mean
-product - half of both traces) + bias). Nearly all pairs are mismatches near zero; therefore the
-error of the pairs above the first bin is given beside that of all.
+The probability of a pair is that of PPCL (ProLIP), and without variances that of SigLIP, of sets
+too: sigmoid(scale * (mean product - half of both traces) + bias). PCME++ and PCME train the same
+scale and bias for other logits, of distances. Nearly all pairs are mismatches near zero; therefore
+the error of the pairs above the first bin is given beside that of all.
 """
 
 import functools
@@ -131,7 +132,8 @@ def evaluate(context: Context) -> EvalResult:
 
     `ece`, `ece_above` (pairs above the first bin), `expected_per_match` (sum of probabilities over
     the number of matches: 1 if the model expects as many as there are), `pairs_above`. For a model
-    of a softmax loss the bias is untrained, and the numbers say nothing.
+    of a softmax or triplet loss the bias is untrained, for one of PCME++ or PCME trained for
+    another logit, and the numbers say nothing.
     """
     if context.logit_scale is None or context.logit_bias is None:
         return EvalResult({})

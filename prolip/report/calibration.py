@@ -8,6 +8,10 @@ from prolip.report import plots, words
 from prolip.report.read import Run
 
 Values = dict[str, Any]
+# Terms of the loss that train the probabilities that are measured, with their default weights, and
+# those that train others with the same scale and bias.
+SAME_LOGIT = {"ppcl": 1.0, "siglip": 0.0, "sets": 0.0}
+OTHER_LOGIT = {"pcmepp": "PCME++", "pcme": "PCME"}
 
 
 def calibration(run: Run) -> Values:
@@ -30,11 +34,7 @@ def calibration(run: Run) -> Values:
     expected = metrics.get("calibration/expected_per_match")
     if expected is not None:
         sentences.append(words.expected_matches(expected))
-    if not _sigmoid(run):
-        sentences.append(
-            "The loss of this run has no sigmoid term, which leaves the bias of the "
-            "probabilities untrained: these numbers say nothing of the model."
-        )
+    sentences += _doubts(run)
     found: Values = {"sentences": sentences, "plots": []}
     if own.has("pairs", "probability", "matches") and own.arrays["pairs"].sum() > 0:
         count = own.arrays["pairs"]
@@ -56,7 +56,19 @@ def calibration(run: Run) -> Values:
     return found
 
 
-def _sigmoid(run: Run) -> bool:
-    """Whether the loss trains the bias; taken to be so where it is not known."""
+def _doubts(run: Run) -> list[str]:
+    """Why the probabilities are not what the loss trains; none where the loss is not known."""
     objective = run.config.get("objective", {})
-    return bool(objective.get("ppcl", 1.0) or objective.get("siglip", 0.0))
+    if any(objective.get(term, default) for term, default in SAME_LOGIT.items()):
+        return []
+    other = [name for term, name in OTHER_LOGIT.items() if objective.get(term, 0.0)]
+    if other:
+        return [
+            f"The loss of this run, {' and '.join(other)}, trains scale and bias for a logit of "
+            "its own, of distances; the probabilities here are those of PPCL's logit, which it "
+            "does not train: these numbers say nothing of the model."
+        ]
+    return [
+        "The loss of this run has no sigmoid term, which leaves the bias of the "
+        "probabilities untrained: these numbers say nothing of the model."
+    ]

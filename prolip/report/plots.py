@@ -187,9 +187,8 @@ def risk_coverage(curves: Mapping[str, Series], mean: float, label: str) -> str:
             shown = coverage >= 0.01  # The first few answers are chance.
             axes.plot(coverage[shown], risk[shown], color=color, linewidth=1.7, label=name)
         axes.axhline(mean, color=INK, linewidth=1, linestyle=(0, (3, 2)), label="chance")
-        # Errors of 0 and 1: the best order answers all that are right first.
         part = np.linspace(0, 1, 101)[1:]
-        best = np.maximum(0, part - (1 - mean)) / part
+        best = best_order(part, mean)
         axes.plot(part, best, color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label="best order")
         axes.set_xlim(0, 1)
         highest = max(risk[coverage >= 0.01].max() for coverage, risk in curves.values())
@@ -202,6 +201,11 @@ def risk_coverage(curves: Mapping[str, Series], mean: float, label: str) -> str:
         axes.set_ylabel("error of those answered")
         legend(axes, 4)
         return finish()
+
+
+def best_order(part: np.ndarray, mean: float) -> np.ndarray:
+    """Error, of 0 or 1 each, where all that are right are answered first; `mean`: that of all."""
+    return np.maximum(0, part - (1 - mean)) / part
 
 
 def reliability(said: np.ndarray, true: np.ndarray, pairs: np.ndarray, label: str) -> str:

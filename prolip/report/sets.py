@@ -24,14 +24,21 @@ WITHIN = {
     "eccv/": "ECCV Caption",
 }
 RANKINGS = (("uncertainty-aware", ""), ("mean only", "mean/"))
+# Ends of the way from an image that finds captions of a hierarchy.
+ROOTS = (
+    ("half-way to the including caption", ""),
+    ("the including caption", "including/"),
+    ("the empty caption, mean only", "mean/"),
+)
 
 
 def sets(run: Run) -> Values:
-    """Rows of sets with classes, and of sets with captions; nothing where none was measured."""
+    """Rows of sets with classes, with captions, and with hierarchies; nothing if none is there."""
     names = dict.fromkeys(name.split("/")[1] for name in run.metrics if name.startswith("sets/"))
     about = _about(run)
     classified: list[Values] = []
     retrieved: list[Values] = []
+    hierarchies: list[Values] = []
     for name in names:
         own = {
             key.removeprefix(f"sets/{name}/"): value
@@ -43,7 +50,9 @@ def sets(run: Run) -> Values:
             classified.append({"name": name, "note": note, "own": own})
         if rows := _retrieved(own):
             retrieved.append({"name": name, "note": note, "rows": rows})
-    if not classified and not retrieved:
+        if rows := _traversed(own):
+            hierarchies.append({"name": name, "note": note, "rows": rows})
+    if not (classified or retrieved or hierarchies):
         return {}
     # Only what at least one of them has.
     columns = [name for name in CLASSIFIED if any(name in row["own"] for row in classified)]
@@ -53,6 +62,7 @@ def sets(run: Run) -> Values:
         "columns": [CLASSIFIED[name] for name in columns],
         "classified": classified,
         "retrieved": retrieved,
+        "hierarchies": hierarchies,
     }
 
 
@@ -77,6 +87,15 @@ def _retrieved(own: dict[str, float]) -> list[Values]:
                         ],
                     }
                 )
+    return rows
+
+
+def _traversed(own: dict[str, float]) -> list[Values]:
+    rows = []
+    for root, variant in ROOTS:
+        found = [own.get(f"traversal/{variant}{m}") for m in ("precision", "recall")]
+        if any(value is not None for value in found):
+            rows.append({"root": root, "values": [*map(words.number, found)]})
     return rows
 
 

@@ -80,7 +80,9 @@ def _bins(own: Artefact, metrics: dict[str, float]) -> Iterator[Values]:
     for name, title in titles.items():
         accuracy = own.arrays.get(f"{name}_bins_recall@1")
         if accuracy is not None and np.isfinite(accuracy).any():
-            sentence = words.calibration(metrics.get(f"uncertainty/{name}/bins_spearman_recall@1"))
+            sentence = words.accuracy_by_certainty(
+                metrics.get(f"uncertainty/{name}/bins_spearman_recall@1")
+            )
             yield {
                 "title": title,
                 "note": "R@1 by uncertainty of the query; dashed: mean",

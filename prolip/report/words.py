@@ -82,7 +82,7 @@ def multiplicity(metrics: dict[str, float]) -> list[str]:
     return sentences
 
 
-def calibration(spearman: float | None) -> str:
+def accuracy_by_certainty(spearman: float | None) -> str:
     """What accuracy does from the most certain bin to the least certain one."""
     if spearman is None:
         return "Too few queries, or no uncertainty, to tell."

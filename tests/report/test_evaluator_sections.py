@@ -9,7 +9,7 @@ import pytest
 import synthetic_run
 from test_report import Parsed, images
 
-from prolip.config import CheckpointConfig, EvalConfig, TrainConfig
+from prolip.config import CheckpointConfig, EvalConfig, ObjectiveConfig, TrainConfig
 from prolip.evals import abstention, calibration, multiplicity, probe
 from prolip.evals.context import Context, EvalResult
 from prolip.evals.ledger import Ledger
@@ -37,7 +37,8 @@ def gaussians(count, random, dim=8):
 
 def context(data, random):
     labels = {
-        "shape": random.choice(["round", "square <b>", "star"], data.num_images).tolist(),
+        "shape": random.choice(["round", "square", "star"], data.num_images).tolist(),
+        "<u>": random.choice(["small", "large"], data.num_images).tolist(),
         "colour": ["red"] * 10 + ["blue"] * (data.num_images - 10),
     }
     return Context(
@@ -48,7 +49,7 @@ def context(data, random):
         positives=data.positives,
         labels=labels,
         encode_text=lambda texts: gaussians(len(texts), random),
-        config=EvalConfig(label_features=("shape", "colour")),
+        config=EvalConfig(label_features=("shape", "colour", "<u>")),
         logit_scale=8.0,
         logit_bias=-1.0,
     )
@@ -113,7 +114,8 @@ def rows_of(page, name):
 def test_the_page_stays_whole(page):
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    assert not {"script", "link", "b&gt;"} & set(Parsed(page).tags)
+    assert "&lt;u&gt;" in page  # A label's name.
+    assert not {"script", "link", "u"} & set(Parsed(page).tags)
     assert "prolip eval --workdir" not in page  # Nothing is missing.
 
 
@@ -131,7 +133,15 @@ def test_abstention_has_curves_and_every_number(page, metrics):
                 assert row in [found[-3:] for found in rows_of(page, "1")], name
 
 
-def test_risk_coverage_is_drawn_with_the_best_order_of_errors_of_0_and_1():
+@pytest.mark.parametrize("wrong", [0, 1, 37, 99, 100])
+def test_the_best_order_answers_all_that_are_right_first(wrong):
+    errors = np.sort(np.arange(100) < wrong)
+    answered = np.arange(1, 101)
+    found = plots.best_order(answered / 100, wrong / 100)
+    np.testing.assert_allclose(found, np.cumsum(errors) / answered, atol=1e-12)
+
+
+def test_risk_coverage_names_its_lines():
     half = plots.Series(np.linspace(0.01, 1, 100), np.linspace(0, 0.5, 100))
     svg = plots.risk_coverage({"doubt": half}, 0.5, "x")
     assert all(name in svg for name in ("doubt", "chance", "best order"))
@@ -153,6 +163,30 @@ def test_probabilities_of_a_softmax_loss_are_not_taken_at_their_word(workdir, tm
     text = Parsed(write_report(tmp_path, images).read_text(encoding="utf8")).text
     assert "the bias of the probabilities untrained" in " ".join(text.split())
     assert "the model calls nothing likely" in text
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"sets": 1.0}, None),
+        ({"siglip": 1.0, "clip": 1.0}, None),
+        ({"pcmepp": 1.0, "sets": 1.0}, None),
+        ({"pcmepp": 1.0}, "The loss of this run, PCME++, trains scale and bias for a logit of its"),
+        ({"pcme": 1.0, "clip": 1.0}, "The loss of this run, PCME, trains scale and bias for a"),
+        ({"triplet": 1.0}, "has no sigmoid term"),
+    ],
+)
+def test_probabilities_are_doubted_where_the_loss_trains_others_or_none(weights, said, tmp_path):
+    objective = ObjectiveConfig(**({"ppcl": 0.0} | weights))
+    Workdir(tmp_path).write_config(TrainConfig(objective=objective))
+    Ledger(tmp_path, "c").record(1, "m", "calibration", EvalResult({"calibration/ece": 0.2}))
+    text = " ".join(Parsed(write_report(tmp_path, images).read_text(encoding="utf8")).text.split())
+    assert "are 0.200 apart (ECE)" in text
+    if said is None:
+        assert "say nothing of the model" not in text
+    else:
+        assert said in text
+    assert ("untrained" in text) is ("triplet" in weights)
 
 
 def test_probes_stand_beside_the_largest_class(page, metrics):
@@ -199,6 +233,30 @@ def test_sets_of_several_labels_have_their_own_columns(tmp_path):
     assert head in rows_of(page, "Zero-shot")
     assert rows_of(page, "voc") == [[words.DASH, words.DASH, "0.610"]]
     assert rows_of(page, "imagenet") == [["0.720", "0.830", words.DASH]]
+
+
+def test_a_hierarchy_stands_beside_the_other_sets(tmp_path):
+    opened = open_set(parse(f"hierarcaps={stand_ins.hierarcaps(tmp_path / 'files')} partial=yes"))
+    random = np.random.default_rng(3)
+    result = measure(
+        opened,
+        gaussians(len(opened.listing), random),
+        lambda texts: gaussians(len(texts), random),
+        EvalConfig(),
+    )
+    Workdir(tmp_path).write_config(TrainConfig())
+    Ledger(tmp_path, "c").record(1, "m", opened.evaluator, result)
+    page = write_report(tmp_path, images).read_text(encoding="utf8")
+    own = {
+        variant: [
+            words.number(result.metrics[f"sets/hierarcaps/traversal/{variant}{name}"])
+            for name in ("precision", "recall")
+        ]
+        for variant in ("", "including/", "mean/")
+    }
+    assert "5 images, 20 captions, a part of" in page
+    assert rows_of(page, "hierarcaps")[0][-2:] == own[""]
+    assert rows_of(page, "the") == [own["including/"], own["mean/"]]
 
 
 def test_the_best_step_is_marked_in_plots_and_table(page, text, workdir):
