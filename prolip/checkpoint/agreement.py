@@ -1,4 +1,6 @@
-"""One decision for all processes."""
+"""One decision for all processes, and whether they have the same at hand."""
+
+import hashlib
 
 import jax
 import numpy as np
@@ -13,3 +15,14 @@ def agree(value: int) -> int:
     # As bytes: without 64-bit mode a large step would not fit.
     mine = np.frombuffer(np.int64(value).tobytes(), np.uint8)
     return int(np.asarray(multihost_utils.broadcast_one_to_all(mine)).view(np.int64)[0])
+
+
+def differing(said: bytes) -> list[int]:
+    """Numbers of the processes that say something else than process 0; every process calls it."""
+    if jax.process_count() == 1:
+        return []
+    from jax.experimental import multihost_utils
+
+    mine = np.frombuffer(hashlib.sha256(said).digest(), np.uint8)
+    of_all = np.asarray(multihost_utils.process_allgather(mine))
+    return np.flatnonzero((of_all != of_all[0]).any(axis=1)).tolist()

@@ -26,7 +26,7 @@ from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
-from prolip.train.resume import check_config, check_fingerprint
+from prolip.train.resume import check_config, check_fingerprint, check_same_data
 from prolip.train.state import TrainState, to_items
 from prolip.train.step import check
 from prolip.watchdog import Alive, unwatched
@@ -72,6 +72,7 @@ def train(
 
     Raises:
       ConfigError: something about the configuration, the workdir or the machine doesn't fit.
+      DataError: nothing to read, or not the same on all processes.
       CheckpointError: no good checkpoint among those that are there, or one can't be written.
       NonFiniteError: by the policy of the configuration.
       PeerLostError: another process is gone before the first step. Later the process itself ends,
@@ -130,6 +131,7 @@ def _run(
         )
         for note in pipeline.notes:
             console.print(note, highlight=False)
+        check_same_data(pipeline.fingerprint)
         assets = start.assets(tokenizer)
         state, train_step = start.state(mesh), start.train_step(tokenizer)
         if restored is not None:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from prolip.checkpoint.agreement import differing
 from prolip.config import ConfigError, TrainConfig, to_dict
+from prolip.data.records import DataError
 from prolip.workdir import Workdir, differences
 
 # Keys that change how a run is done, not what it computes.
@@ -64,3 +66,16 @@ def check_fingerprint(
             "Going on would repeat or skip samples; --allow-config-change does it all the same."
         )
     return changed
+
+
+def check_same_data(fingerprint: Mapping[str, Any]) -> None:
+    """Every process calls it; copies on the disks of several machines may differ.
+
+    Raises:
+      DataError: some processes would read other samples than process 0, in the same batches.
+    """
+    if others := differing(json.dumps(fingerprint, sort_keys=True).encode()):
+        raise DataError(
+            f"other data than on process 0 is read by process {', '.join(map(str, others))}: "
+            "make the copies in config.data.data_dir the same"
+        )

@@ -11,6 +11,7 @@ from checkpoint_trees import abstract_of, same, tree_of
 from jax.sharding import AxisType
 
 from prolip.checkpoint import CheckpointStore
+from prolip.checkpoint.agreement import differing
 from prolip.config import CheckpointConfig
 
 
@@ -32,7 +33,7 @@ def endless(directory):
 
 
 def together(directory, port, process):
-    """Two processes save and restore, onto a mesh in another order, and delete."""
+    """Two processes compare words, save and restore, onto a mesh in another order, and delete."""
     jax.config.update("jax_num_cpu_devices", 2)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", 2, process)
@@ -41,6 +42,7 @@ def together(directory, port, process):
     turned = jax.sharding.Mesh(np.array(jax.devices())[::-1], **axes)
     with CheckpointStore(directory, write=True, keep=CheckpointConfig(keep_latest=2)) as store:
         assert store.latest() is None
+        assert differing(b"the same") == [] and differing(f"process {process}".encode()) == [1]
         for step in (1, 2, 3):
             store.save(step, {"params": tree_of(mesh, step)}, {"step": step}, {})
             store.wait()

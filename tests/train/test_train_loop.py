@@ -21,7 +21,8 @@ from prolip.config import (
     TextTowerConfig,
     TokenizerConfig,
 )
-from prolip.train import loop
+from prolip.data.records import DataError
+from prolip.train import loop, resume
 from prolip.train.non_finite import NonFiniteError
 from prolip.workdir import read_jsonl
 
@@ -107,6 +108,18 @@ def test_a_run_cut_in_two_on_another_number_of_devices_goes_on(config, tmp_path,
     assert "resuming at step 2" in said
     whole, cut = (read_jsonl(tmp_path / name / "metrics.jsonl") for name in ("whole", "cut"))
     assert [r["samples_digest"] for r in whole] == [r["samples_digest"] for r in cut]
+
+
+def test_processes_that_read_other_data_are_refused_before_anything_is_written(
+    config, tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(resume, "differing", lambda text: said.append(text) or [1, 3])
+    with pytest.raises(DataError, match=r"read by process 1, 3: make the copies"):
+        run(config, tmp_path / "run")
+    assert json.loads(said[0])["split"] == "train"
+    assert not list((tmp_path / "run").glob("metrics*"))
+    assert not list((tmp_path / "run").glob("config*"))
 
 
 @pytest.mark.slow
