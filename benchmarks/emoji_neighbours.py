@@ -17,15 +17,9 @@ SIZE, TEMPERATURE, RANDOM = 16, 0.05, 30
 
 
 def main() -> None:
-    table = pq.read_table(SOURCE).to_pylist()
-    rows = [r for n, r in enumerate(table) if not r["skin_tone"] and r["same_image"] == n]
-    family = np.array([table[row["family"]]["id"] for row in rows])
+    rows, captions, names = drawn()
+    family = np.array([row["family"] for row in rows])
     similarity = likeness(np.stack([pixels(row["image"]) for row in rows]))
-    captions: dict[str, list[int]] = {}
-    for n, row in enumerate(rows):
-        for text in {row["name"], *row["keywords"], row["subgroup"], row["group"]}:
-            captions.setdefault(text.lower(), []).append(n)
-    names = {table[row["family"]]["id"] for row in table}
     for fold in range(FOLDS):
         test = np.isin(family, list(held_out(names, fold)))
         print(
@@ -38,6 +32,18 @@ def main() -> None:
         for _ in range(RANDOM)
     ]
     print(f"{RANDOM} random parts: {np.mean(scores):.3f} ± {np.std(scores):.3f}")
+
+
+def drawn() -> tuple[list[dict], dict[str, list[int]], set[str]]:
+    """Pictures without their skin tones and doubles, the pictures of each caption, all families."""
+    table = pq.read_table(SOURCE).to_pylist()
+    rows = [r for n, r in enumerate(table) if not r["skin_tone"] and r["same_image"] == n]
+    rows = [row | {"family": table[row["family"]]["id"]} for row in rows]
+    captions: dict[str, list[int]] = {}
+    for n, row in enumerate(rows):
+        for text in {row["name"], *row["keywords"], row["subgroup"], row["group"]}:
+            captions.setdefault(text.lower(), []).append(n)
+    return rows, captions, {table[row["family"]]["id"] for row in table}
 
 
 def pixels(encoded: bytes) -> np.ndarray:

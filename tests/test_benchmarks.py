@@ -25,6 +25,7 @@ RUNS = {
     "input_pipeline": ("--images 32 --samples 64 --batch 16 --repeats 1 --kinds threads", 3),
     "train_step": (f"--batch 64 --steps 1 --product 64 {SMALL}", 1),
     "tars": ("--tars 25 --pairs 10 --steps 4 --batch 16 --kills 1", 8),
+    "emoji_matches": ("", 7),
     "startup": (f"--repeats 1 --starts first {SMALL} {QUICK}", 1),
 }
 # The others run for minutes whatever the options, are what these import, or are run elsewhere
