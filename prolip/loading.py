@@ -1,7 +1,6 @@
 """Models from wherever they are: a workdir, a directory in the Hub's layout, or a Hub id."""
 
 import dataclasses
-import functools
 import json
 import typing
 from pathlib import Path
@@ -107,14 +106,7 @@ def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> 
 
 
 def _abstract_params(config: ModelConfig, mesh: jax.sharding.Mesh) -> Any:
-    model = two_tower.build(config)
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        shapes = jax.eval_shape(functools.partial(_init, model))
-    return sharding.abstract(shapes, mesh)
-
-
-def _init(model: two_tower.TwoTower) -> Any:
-    return model.init(jax.random.key(0))
+    return sharding.abstract(two_tower.abstract_params(config, mesh.abstract_mesh), mesh)
 
 
 def _computing_in(config: ModelConfig, dtype: DType | None) -> ModelConfig:

@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import safetensors
 
-from prolip import sharding
 from prolip.config import ConfigError, ModelConfig
 from prolip.data.image import Preprocessing
 from prolip.data.tokenizer import Tokenizer
@@ -78,7 +76,7 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
     try:
         config = model_config(hub)
         preprocessing = _preprocessing(path, hub, config)
-        shapes = abstract_params(config)
+        shapes = two_tower.abstract_params(config)
         wanted = released.table(config, projection_bias(hub))
     except (ConfigError, ValueError) as error:
         raise SourceError(f"{path}: {error}") from error
@@ -190,13 +188,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SourceError(f"{path} is damaged: it is not an object")
     return value
-
-
-def abstract_params(config: ModelConfig) -> Any:
-    """Shapes of a model's parameters, without making them."""
-    model = two_tower.build(config)
-    with sharding.some_mesh():
-        return jax.eval_shape(lambda: model.init(jax.random.key(0)))
 
 
 def _files(path: Path) -> list[Path]:

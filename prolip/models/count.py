@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 
-from prolip import sharding
 from prolip.config import Frozen, ImageTowerConfig, ModelConfig, TextTowerConfig
 from prolip.models import two_tower
 from prolip.models.heads import extra_tokens
@@ -20,9 +19,7 @@ class Count(NamedTuple):
 
 def count(config: ModelConfig) -> dict[str, Count]:
     """Parameters and forward FLOPs of `image`, `text` and `total`, for one pair."""
-    model = two_tower.build(config)
-    with sharding.some_mesh():
-        params = jax.eval_shape(lambda: model.init(jax.random.key(0)))
+    params = two_tower.abstract_params(config)
     sizes = {
         k: sum(math.prod(x.shape) for x in jax.tree.leaves(params[k])) for k in ("image", "text")
     }

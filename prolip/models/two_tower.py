@@ -1,12 +1,14 @@
 """Both towers and the two scalars of the logit, as pure functions of a dictionary of arrays."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import AbstractMesh
 
 from prolip import sharding
 from prolip.config import ConfigError, ModelConfig
@@ -61,8 +63,34 @@ def build(config: ModelConfig) -> TwoTower:
     """
     check(config)
     with sharding.some_mesh():
-        towers = jax.eval_shape(lambda: _Towers(config, rngs=nnx.Rngs(jax.random.key(0))))
+        return _build(config)
+
+
+@functools.lru_cache(maxsize=64)  # Half a second, and a start asks half a dozen times.
+def _build(config: ModelConfig) -> TwoTower:
+    towers = jax.eval_shape(lambda: _Towers(config, rngs=nnx.Rngs(jax.random.key(0))))
     return TwoTower(config, nnx.graphdef(towers))
+
+
+def abstract_params(config: ModelConfig, mesh: AbstractMesh | None = None) -> Params:
+    """Shapes, dtypes and layouts of the parameters, without making them.
+
+    Args:
+      config: of the model.
+      mesh: that lays them out; by default the one that is set, or one of a single device.
+
+    Raises:
+      ConfigError: sizes that don't fit together.
+    """
+    with sharding.some_mesh() if mesh is None else jax.sharding.use_abstract_mesh(mesh):
+        shapes = _shapes(config, jax.sharding.get_abstract_mesh())
+    return jax.tree.map(lambda x: x, shapes)  # Its own dictionaries: the others are kept.
+
+
+@functools.lru_cache(maxsize=64)
+def _shapes(config: ModelConfig, mesh: AbstractMesh) -> Params:
+    del mesh  # It is set; the results are kept for each.
+    return jax.eval_shape(lambda: build(config).init(jax.random.key(0)))
 
 
 def check(config: ModelConfig) -> None:

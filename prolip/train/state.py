@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from prolip import sharding
+from prolip.models import two_tower
 from prolip.models.two_tower import Params, TwoTower
 
 
@@ -37,12 +38,12 @@ def abstract_state(
 ) -> TrainState:
     """Shapes, dtypes and layouts of the state, without making it."""
 
-    def init() -> TrainState:
-        params = model.init(jax.random.key(0))
+    def init(params: Params) -> TrainState:
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
+    params = two_tower.abstract_params(model.config, mesh.abstract_mesh)
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        return sharding.abstract(jax.eval_shape(init), mesh)
+        return sharding.abstract(jax.eval_shape(init, params), mesh)
 
 
 def to_items(state: TrainState) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from prolip.config import ConfigError, ImageTowerConfig, ModelConfig, TextTowerConfig
-from prolip.interop import hub, resize
+from prolip.interop import resize
+from prolip.models import two_tower
 
 FIXTURE = np.load(Path(__file__).parents[1] / "fixtures" / "pos_embed.npz")
 LONG = ["64_to_256_ncls2", "64_to_256_ncls0", "64_to_126_ncls2", "256_to_126_ncls2_down"]
@@ -88,7 +89,7 @@ SMALL = ModelConfig(
 
 def random_params(config):
     rng = np.random.default_rng(0)
-    shapes = hub.abstract_params(config)
+    shapes = two_tower.abstract_params(config)
     return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
 
 
@@ -101,7 +102,7 @@ def test_fit_gives_the_shapes_of_the_new_model_and_changes_nothing_else():
     )
     params = random_params(SMALL)
     fitted = resize.fit(params, SMALL, new)
-    shapes = jax.tree.map(lambda x: x.shape, hub.abstract_params(new))
+    shapes = jax.tree.map(lambda x: x.shape, two_tower.abstract_params(new))
     assert jax.tree.map(lambda x: x.shape, fitted) == shapes
     for tower in ("image", "text"):
         rest = {k: v for k, v in fitted[tower].items() if k != "positions"}

@@ -30,7 +30,7 @@ from prolip.config import (
 )
 from prolip.data.records import Batch
 from prolip.gaussian import Gaussian
-from prolip.interop import hub, released
+from prolip.interop import released
 from prolip.interop.hub_config import model_config
 from prolip.losses.objective import Embeddings, objective
 from prolip.models import two_tower
@@ -286,7 +286,7 @@ def released_config():
 
 
 def released_params(tensors, config):
-    wanted, shapes = released.table(config), hub.abstract_params(config)
+    wanted, shapes = released.table(config), two_tower.abstract_params(config)
     return released.to_params(tensors.__getitem__, frozenset(tensors), wanted, shapes)
 
 
