@@ -16,13 +16,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
+STEPS = 48
 CONFIG = """
 from prolip import config
 
 def get_config():
     tower = dict(width=16, depth=1, num_heads=2, mlp_dim=32)
     return config.to_config_dict(config.TrainConfig(
-        total_steps=120, global_batch=16,
+        total_steps={steps}, global_batch=16,
         model=config.ModelConfig(
             embed_dim=8,
             image=config.ImageTowerConfig(16, 8, **tower),
@@ -32,7 +33,7 @@ def get_config():
             data_dir={data!r},
             tokenizer=config.TokenizerConfig(vocab_size=300),
             augment=config.AugmentConfig(mixup=0.5)),
-        checkpoint=config.CheckpointConfig(every=3, keep_latest=2, keep_every=30),
+        checkpoint=config.CheckpointConfig(every=3, keep_latest=2, keep_every=12),
         logging=config.LoggingConfig(every=1, tensorboard=False)))
 """
 
@@ -42,10 +43,12 @@ class Lives:
 
     def __init__(self, folder: Path):
         self._config = folder / "run.py"
-        self._config.write_text(CONFIG.format(data=str(folder / "data")))
+        self._config.write_text(CONFIG.format(steps=STEPS, data=str(folder / "data")))
         self._env = os.environ | {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            # In tests also flags that compile fast.
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")
+            + " --xla_force_host_platform_device_count=2",
             # Lives after the first need not compile again; the program is the same.
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -78,7 +81,7 @@ class Lives:
             # Also into the start: lease, cleaning up and verification come before the first step.
             if chance.random() < 0.8:
                 wait_for_step(workdir, process, size)
-            time.sleep(chance.uniform(0, seconds / 8))
+            time.sleep(chance.uniform(0, seconds / 5))
             process.send_signal(signal.SIGKILL)
             if process.wait() == 0:
                 return count
@@ -137,7 +140,7 @@ def compare(calm: Path, killed: Path) -> None:
     record, arrays = result(calm)
     record_killed, arrays_killed = result(killed)
     assert record == record_killed
-    assert len(record) == 120
+    assert len(record) == STEPS
     assert (killed / "DONE").exists()
     assert arrays.keys() == arrays_killed.keys()
     for name, array in arrays.items():
