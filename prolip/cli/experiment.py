@@ -10,8 +10,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.epilog = (
         "Goes on where it was stopped. Several of these may share the work, each started with the\n"
-        "same words: a run is at one of them at a time. --config.key=value changes all cells."
+        "same words: a run is at one of them at a time. --config.key=value changes all cells. A\n"
+        "table of some cells or of changed ones is printed, and written only where --out says."
     )
+    parser.set_defaults(overrides=[])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("names", nargs="*", default=[], metavar="NAME", help="of the studies")
     what.add_argument("--list", action="store_true", help="print the studies and their cells")
@@ -24,9 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        default="results",
         metavar="DIR",
-        help="where NAME.md, NAME.html and NAME.json go; default: results",
+        help="where NAME.md, NAME.html and NAME.json go; a table of more runs is never\n"
+        "replaced. Default: results",
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="default: those of the study")
     parser.add_argument(
@@ -39,6 +41,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the studies and writes their tables; 1 if a run failed, 75 after a signal."""
+    import shlex
+
     from rich.console import Console
     from rich.markdown import Markdown
 
@@ -57,15 +61,23 @@ def run(args: argparse.Namespace) -> int:
     place = Place(
         Path(args.workdir).expanduser(), tuple(word.removeprefix("--") for word in args.overrides)
     )
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
     outcome = Outcome({}, 0)
     if not args.table:
-        outcome = work(place, studies, lambda text: console.print(text, highlight=False))
+        outcome = work(place, studies, say)
+    changes = [f"--only={name}" for name in args.only] + list(args.overrides)
     for study in studies:
-        target = table.write(place, study, Path(args.out).expanduser())
-        if outcome.code in (INTERRUPTED, RESTART):
+        if outcome.code not in (INTERRUPTED, RESTART):
+            console.print(table.terminal(place, study))
+        if changes and args.out is None:
+            say("not written: the table is of some cells or of changed ones; --out DIR writes it")
             continue
-        console.print(table.terminal(place, study))
-        console.print(f"written: {target}, .html, .json", highlight=False)
+        seeds = [] if args.seeds is None else [f"--seeds={args.seeds}"]
+        command = shlex.join(["prolip", "experiment", study.name, *seeds, *changes])
+        say(table.write(place, study, Path(args.out or "results").expanduser(), command))
     for name, cause in outcome.failed.items():
-        console.print(f"[red]failed[/]: {name}: {cause}", highlight=False)
+        say(f"failed: {name}: {cause}")
     return outcome.code

@@ -168,35 +168,58 @@ class Ledger:
 
 def entries(workdir: str | os.PathLike[str]) -> list[Entry]:
     """All finished evaluations, by step, then in the order in which they ended."""
-    found = []
+    order = sorted(_entries(workdir), key=lambda row: (row[0].step, row[1], row[0].evaluator))
+    return [entry for entry, _ in order]
+
+
+def _entries(workdir: str | os.PathLike[str]) -> Iterator[tuple[Entry, int]]:
+    """Entries, and when they ended, in nanoseconds."""
     for path in (Path(workdir) / "evals").glob(f"*/*{DONE}"):
         with contextlib.suppress(FileNotFoundError):
             entry = _decode(path.read_bytes())
             if entry is not None:
-                found.append((entry.step, path.stat().st_mtime_ns, entry.evaluator, entry))
-    return [entry for *_, entry in sorted(found, key=lambda row: row[:3])]
+                yield entry, path.stat().st_mtime_ns
 
 
 def newest(workdir: str | os.PathLike[str]) -> dict[int, dict[str, Entry]]:
     """What counts of each step, by evaluator, in the order in which they ended.
 
-    Of a step that was trained again only what is of the new checkpoint; of an evaluator that ran
-    under several configurations the latest.
+    Of a step that was trained again only what is of the new checkpoint, also where evaluators of
+    that have only failed yet; of an evaluator that ran under several configurations the latest.
     """
+    events: list[tuple[int, str, int, str, Entry | None]] = [
+        (time, e.evaluator, e.step, e.manifest, e) for e, time in _entries(workdir)
+    ]
+    for note, time in _notes(workdir, f"*/*{FAILED}"):
+        events.append((time, note["evaluator"], note["step"], note["manifest"], None))
     found: dict[int, dict[str, Entry]] = {}
-    for entry in entries(workdir):
-        own = found.setdefault(entry.step, {})
-        if any(other.manifest != entry.manifest for other in own.values()):
+    for *_, step, manifest, entry in sorted(events, key=lambda event: event[:2]):
+        own = found.setdefault(step, {})
+        if any(other.manifest != manifest for other in own.values()):
             own.clear()
-        own.pop(entry.evaluator, None)  # Its place is that of the latest.
-        own[entry.evaluator] = entry
-    return found
+        if entry is not None:
+            own.pop(entry.evaluator, None)  # Its place is that of the latest.
+            own[entry.evaluator] = entry
+    return {step: own for step, own in sorted(found.items()) if own}
 
 
 def failures(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Notes of evaluators that failed and have not succeeded since, by step."""
-    notes = _notes(workdir, f"*/*{FAILED}")
-    return sorted(notes, key=lambda note: (note["step"], note["evaluator"]))
+    """Notes of evaluators that failed and have not succeeded since, by step.
+
+    A success is one with the same checkpoint and configuration, or a later one of the step.
+    """
+    ended: dict[tuple[int, str], list[tuple[str, str, int]]] = {}
+    for entry, time in _entries(workdir):
+        ended.setdefault((entry.step, entry.evaluator), []).append(
+            (entry.manifest, entry.config, time)
+        )
+    found = []
+    for note, time in _notes(workdir, f"*/*{FAILED}"):
+        own = ended.get((note["step"], note["evaluator"]), [])
+        same = (note["manifest"], note["config"])
+        if not any((m, c) == same or later > time for m, c, later in own):
+            found.append(note)
+    return sorted(found, key=lambda note: (note["step"], note["evaluator"]))
 
 
 def evaluations(
@@ -212,9 +235,9 @@ def evaluations(
     for entry in entries(workdir):
         metrics.setdefault(entry.manifest, {}).update(entry.metrics)
         settled.setdefault(entry.manifest, set()).add(entry.evaluator)
-    for note in _notes(workdir, f"*/*{FAILED}"):
+    for note, _ in _notes(workdir, f"*/*{FAILED}"):
         settled.setdefault(note["manifest"], set()).add(note["evaluator"])
-    for note in _notes(workdir, f"*/{DAMAGED}"):
+    for note, _ in _notes(workdir, f"*/{DAMAGED}"):
         settled.setdefault(note["manifest"], set()).update(evaluators)
     return {m: metrics.get(m, {}) for m, names in settled.items() if names >= set(evaluators)}
 
@@ -224,10 +247,11 @@ def config_hash(options: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
 
-def _notes(workdir: str | os.PathLike[str], pattern: str) -> Iterator[dict[str, Any]]:
+def _notes(workdir: str | os.PathLike[str], pattern: str) -> Iterator[tuple[dict[str, Any], int]]:
+    """Notes, and when they were written, in nanoseconds."""
     for path in (Path(workdir) / "evals").glob(pattern):
         with contextlib.suppress(FileNotFoundError, ValueError):
-            yield json.loads(path.read_bytes())
+            yield json.loads(path.read_bytes()), path.stat().st_mtime_ns
 
 
 def _create(path: Path, data: bytes) -> bool:

@@ -26,9 +26,12 @@ HEADLINE = (
     ("abstention/text_to_image/recall@1/uncertainty/gain", "abstention", "gain"),
     ("calibration/ece", "calibration", "ECE"),
     (f"sets/{EACH}/top1", "{}", "top 1"),
+    (f"sets/{EACH}/real/top1", "{}", "ReaL top 1"),
     (f"sets/{EACH}/map", "{}", "mAP"),
     (f"sets/{EACH}/text_to_image/recall@1", "{}", "text → image R@1"),
     (f"sets/{EACH}/image_to_text/recall@1", "{}", "image → text R@1"),
+    (f"sets/{EACH}/traversal/precision", "{}", "traversal precision"),
+    (f"sets/{EACH}/traversal/recall", "{}", "traversal recall"),
 )
 
 
@@ -91,11 +94,7 @@ def summarize(workdir: Workdir, config: CheckpointConfig) -> Summary:
         steps=steps,
         best=best_step(steps, config.best_metric, config.best_mode),
         kept=frozenset(layout.existing(workdir.checkpoints).in_state()),
-        failed=[
-            note
-            for note in ledger.failures(workdir.path)
-            if note["evaluator"] not in found.get(note["step"], {})
-        ],
+        failed=ledger.failures(workdir.path),
         configurations=len(configurations),
     )
 

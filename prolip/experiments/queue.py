@@ -1,9 +1,11 @@
 """All runs of studies, one after the other; several processes may share them."""
 
+import contextlib
 import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,18 +41,53 @@ def work(place: Place, studies: Sequence[Study], say: Callable[[str], Any]) -> O
     left = [run for run in runs if place.result(*run) is None]
     say(f"{len(runs)} runs, {len(runs) - len(left)} of them done, in {place.path}")
     failed: dict[str, str] = {}
+    try:
+        with _stopping():
+            _work(place, left, failed, say)
+    except Stopped as stop:
+        say(f"{stop}; the same command goes on from there")
+        return Outcome(failed, INTERRUPTED if stop.number == signal.SIGINT else RESTART)
+    return Outcome(failed, 1 if failed else 0)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Signals raise `Stopped`, but while training and evaluating, which take them themselves."""
+
+    def stop(number: int, _frame: Any) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work(
+    place: Place,
+    left: Sequence[tuple[Cell, int]],
+    failed: dict[str, str],
+    say: Callable[[str], Any],
+) -> None:
+    told: set[tuple[str, int]] = set()
     while left:
         waiting = []
         for cell, seed in left:
             name = f"{cell.name}, seed {seed}"
             try:
                 result = finish(place, cell, seed)
-            except LeaseHeld:
+            except LeaseHeld as held:
                 waiting.append((cell, seed))
-            except Stopped as stop:
-                say(f"{name}: {stop}; the same command goes on from there")
-                code = INTERRUPTED if stop.number == signal.SIGINT else RESTART
-                return Outcome(failed, code)
+                if (cell.name, seed) not in told:
+                    told.add((cell.name, seed))
+                    say(f"{name}: left for later, {held}")
+            except Stopped:
+                raise
             except Exception as error:
                 failed[name] = f"{type(error).__name__}: {error}"
                 folder = place.run(cell, seed)
@@ -64,7 +101,6 @@ def work(place: Place, studies: Sequence[Study], say: Callable[[str], Any]) -> O
         left = [run for run in waiting if place.result(*run) is None]
         if left and len(left) == len(waiting):
             time.sleep(POLL_SECONDS)
-    return Outcome(failed, 1 if failed else 0)
 
 
 def _runs(place: Place, studies: Sequence[Study]) -> list[tuple[Cell, int]]:
@@ -73,7 +109,6 @@ def _runs(place: Place, studies: Sequence[Study]) -> list[tuple[Cell, int]]:
     for seed in seeds:
         for study in studies:
             for cell in study.cells if seed <= study.seeds else ():
-                if cell.prepare is None:
-                    place.config(cell, seed)  # A slip is told before any work.
+                place.config(cell, seed)  # A slip is told before any work.
                 found.setdefault(place.run(cell, seed), (cell, seed))
     return list(found.values())

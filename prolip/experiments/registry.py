@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Sequence
 
 from prolip.config import ConfigError
+from prolip.experiments import small
 from prolip.experiments.studies import (
     ablation,
     filtering,
@@ -39,6 +40,12 @@ def study(name: str, seeds: int | None = None, only: Sequence[str] = ()) -> Stud
     if seeds is not None:
         if seeds < 1:
             raise ConfigError(f"--seeds must be at least 1, got {seeds}")
+        on_emoji = any(small.EMOJI in cell.changes for cell in found.cells)
+        if on_emoji and seeds > small.EMOJI_SEEDS:
+            raise ConfigError(
+                f"--seeds: each seed of {name} holds out another part of the emoji, of which there "
+                f"are {small.EMOJI_SEEDS}; got {seeds}"
+            )
         found = dataclasses.replace(found, seeds=seeds)
     return found.select(only) if only else found
 

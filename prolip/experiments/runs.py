@@ -24,6 +24,7 @@ from prolip.train.loop import train
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
 
 RESULT = "result.json"
+SECONDS = "seconds.txt"  # That calls have worked on a run, but for those that were killed.
 LEASE = "experiment.lease"
 LEASE_SECONDS = 300.0  # After which that of a silent process of another machine has expired.
 
@@ -69,11 +70,9 @@ class Place:
         """
         return configuration.load(cell.config, (*self.words(cell, seed), *more))
 
-    def command(self, cell: Cell, seed: int, more: Sequence[str] = ()) -> str:
-        """What a user types to train the same, where runs are kept in the same place."""
-        # As the place was given: what was prepared in it has its absolute path.
-        more = [word.replace(str(self.path.absolute()), str(self.path)) for word in more]
-        words = [f"--{word}" for word in (*self.words(cell, seed), *more)]
+    def command(self, cell: Cell, seed: int) -> str:
+        """What a user types to train the same, but for what `cell.prepare` makes."""
+        words = [f"--{word}" for word in self.words(cell, seed)]
         where = ["--workdir", str(self.run(cell, seed))]
         return shlex.join(["prolip", "train", "--config", cell.config, *where, *words])
 
@@ -104,10 +103,37 @@ def finish(place: Place, cell: Cell, seed: int) -> Mapping[str, Any]:
 
 
 def _finish(place: Place, cell: Cell, seed: int, workdir: Workdir) -> Mapping[str, Any]:
-    began = time.monotonic()
     prepared = _prepared(place, cell, seed)
-    more = prepared.changes
-    config = place.config(cell, seed, more)
+    config = place.config(cell, seed, prepared.changes)
+    began = time.monotonic()
+    try:
+        _train_and_evaluate(config, workdir)
+    finally:
+        seconds = _seconds(workdir) + time.monotonic() - began
+        write_whole(workdir.path / SECONDS, f"{seconds:.1f}\n")
+    result = {
+        "cell": cell.name,
+        "seed": seed,
+        "command": place.command(cell, seed),
+        "seconds": _seconds(workdir),
+        "metrics": {
+            **read_run(workdir.path).evaluations[config.total_steps],
+            **_training(workdir),
+            **{f"prepared/{name}": value for name, value in prepared.metrics.items()},
+        },
+        "config": to_dict(config),
+    }
+    write_whole(workdir.path / RESULT, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    jax.clear_caches()  # Programs of this run; those on disk stay.
+    return result
+
+
+def _seconds(workdir: Workdir) -> float:
+    path = workdir.path / SECONDS
+    return float(path.read_text()) if path.is_file() else 0.0
+
+
+def _train_and_evaluate(config: TrainConfig, workdir: Workdir) -> None:
     outcome = train(config, str(workdir.path), console=Console(quiet=True))
     if outcome.stopped_by is not None:
         raise Stopped(outcome.stopped_by)
@@ -117,21 +143,6 @@ def _finish(place: Place, cell: Cell, seed: int, workdir: Workdir) -> Mapping[st
     if found.failed or found.damaged:
         causes = "; ".join([*found.failed.values(), *found.damaged.values()])
         raise EvaluationFailed(f"{workdir.path}: {causes}")
-    result = {
-        "cell": cell.name,
-        "seed": seed,
-        "command": place.command(cell, seed, more),
-        "seconds": round(time.monotonic() - began, 1),
-        "metrics": {
-            **read_run(workdir.path).metrics,
-            **_training(workdir),
-            **{f"prepared/{name}": value for name, value in prepared.metrics.items()},
-        },
-        "config": to_dict(config),
-    }
-    write_whole(workdir.path / RESULT, json.dumps(result, indent=1, sort_keys=True) + "\n")
-    jax.clear_caches()  # Programs of this run; those on disk stay.
-    return result
 
 
 def _prepared(place: Place, cell: Cell, seed: int) -> Prepared:
@@ -159,7 +170,10 @@ def _training(workdir: Workdir) -> dict[str, float]:
     later = lines[len(lines) // 2 :]
     names = {name for line in later for name, value in line.items() if _is_number(value)}
     return {
-        f"train/{name}": statistics.fmean(line[name] for line in later if name in line)
+        # What was not finite has no number in its line.
+        f"train/{name}": statistics.fmean(
+            line[name] for line in later if _is_number(line.get(name))
+        )
         for name in sorted(names - {"step", "samples_digest"})
     }
 

@@ -11,6 +11,8 @@ TOWERS = (
     "config.logging.tensorboard=False",
 )
 
+EMOJI = "config.data.name=emoji/fold_{seed}"
+EMOJI_SEEDS = 5  # Parts that the builder can hold out beside `plain`, by which recipes are chosen.
 EVALUATORS = "config.eval.evaluators=('retrieval', 'uncertainty', 'annotation')"
 
 
@@ -20,7 +22,7 @@ def emoji(steps: int = 260) -> tuple[str, ...]:
         *TOWERS,
         "config.model.image.image_size=32",
         "config.model.image.patch=16",
-        "config.data.name=emoji/fold_{seed}",
+        EMOJI,
         *_length(steps),
     )
 

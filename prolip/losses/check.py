@@ -42,6 +42,17 @@ def check(goal: ObjectiveConfig, *, variances: bool, slots: int = 1) -> None:
             )
 
 
+def check_frozen(goal: ObjectiveConfig, *, variances: bool) -> None:
+    """Raises ConfigError where nothing that is trained beside frozen towers decides the loss."""
+    terms = ("ppcl", "pcmepp", *NEED_VARIANCES)
+    if not variances or not any(getattr(goal, name) for name in terms):
+        raise ConfigError(
+            "config.optimizer.frozen: beside frozen towers only variances are trained; set "
+            "config.model.heads=adapter and give a weight to one of "
+            f"{', '.join(f'config.objective.{name}' for name in terms)}, as emoji:adapter does"
+        )
+
+
 def _check_slots(goal: ObjectiveConfig, slots: int) -> None:
     others = [name for name in POINTS if getattr(goal, name)]
     if slots > 1 and (others or not goal.sets):

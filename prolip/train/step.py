@@ -16,6 +16,7 @@ from prolip.data.image import normalize
 from prolip.data.records import Batch
 from prolip.gaussian import Gaussian
 from prolip.losses.check import check as check_objective
+from prolip.losses.check import check_frozen
 from prolip.losses.objective import Embeddings, objective
 from prolip.models.attention import check_kernel
 from prolip.models.text import masked
@@ -147,6 +148,8 @@ def check(config: TrainConfig, mesh: Mesh) -> None:
     goal, shards, batch = config.objective, sharding.batch_shards(mesh), config.global_batch
     variances, slots = config.model.heads != "deterministic", config.model.slots.count
     check_objective(goal, variances=variances, slots=slots)
+    if config.optimizer.frozen != "none":
+        check_frozen(goal, variances=variances)
     if batch % shards:
         raise ConfigError(
             f"config.global_batch: {batch} does not divide over {shards} devices "

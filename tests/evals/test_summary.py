@@ -149,6 +149,20 @@ def test_a_failure_counts_until_there_is_a_result(run):
     assert summarize(run, CheckpointConfig()).failed == []
 
 
+def test_a_failure_of_another_configuration_or_checkpoint_is_no_success(run):
+    Ledger(run.path, "other data").record_failure(200, "m200", "retrieval", "no such split")
+    found = summarize(run, CheckpointConfig())
+    # What was measured stays, and that the later measurement failed is said.
+    assert found.steps[200][BEST] == 0.4 and "no such split" in found.sentences[-1]
+    record(run.path, 200, "retrieval", {BEST: 0.4}, config="third")
+    assert summarize(run, CheckpointConfig()).failed == []
+    Ledger(run.path, "c").record_failure(200, "trained again", "retrieval", "not finite")
+    found = summarize(run, CheckpointConfig())
+    # Numbers of weights that are gone are none of step 200.
+    assert 200 not in found.steps and found.best == 300
+    assert "not finite" in found.sentences[-1]
+
+
 def test_the_deciding_metric_is_first_and_of_many_labels_one_is_shown():
     metrics = {
         "probe/colour/top1": 0.9,
@@ -156,6 +170,8 @@ def test_the_deciding_metric_is_first_and_of_many_labels_one_is_shown():
         "sets/pets/top1": 0.7,
         "sets/birds/top1": 0.7,
         "sets/birds/mean/top1": 0.7,
+        "sets/imagenet/real/top1": 0.7,
+        "sets/hierarcaps/traversal/precision": 0.7,
         "sets/coco/eccv/text_to_image/recall@1": 0.7,
         "retrieval/text_to_image/recall@1": 0.2,
         "mine/error": 0.1,
@@ -166,6 +182,8 @@ def test_the_deciding_metric_is_first_and_of_many_labels_one_is_shown():
         ("probe/colour/top1", "probe", "colour"),
         ("sets/pets/top1", "pets", "top 1"),
         ("sets/birds/top1", "birds", "top 1"),
+        ("sets/imagenet/real/top1", "imagenet", "ReaL top 1"),
+        ("sets/hierarcaps/traversal/precision", "hierarcaps", "traversal precision"),
     ]
 
 

@@ -1,13 +1,18 @@
 """Studies that are run: resumed, shared, and not stopped by a run that fails."""
 
 import json
+import os
+import signal
 
 import pytest
 
+from prolip.checkpoint import LeaseHeld
 from prolip.cli.main import main
+from prolip.config import ConfigError
 from prolip.experiments import queue, registry, runs
 from prolip.experiments.runs import RESULT, Place
 from prolip.experiments.study import Cell, Column, Prepared, Study
+from prolip.workdir import open_workdir
 
 TINY = (
     "config.total_steps=2",
@@ -82,8 +87,6 @@ def _done(config):
 
 
 def test_a_run_that_another_process_has_is_waited_for(tmp_path, monkeypatch):
-    from prolip.checkpoint import LeaseHeld
-
     study = Study("tiny", "", "", (GOOD, MADE), COLUMNS, seeds=1)
     place, asked = Place(tmp_path), []
     monkeypatch.setattr(queue, "POLL_SECONDS", 0.0)
@@ -95,8 +98,11 @@ def test_a_run_that_another_process_has_is_waited_for(tmp_path, monkeypatch):
         return {"seconds": 1.0}
 
     monkeypatch.setattr(queue, "finish", finish)
-    outcome = queue.work(place, [study], lambda _: None)
+    said = []
+    outcome = queue.work(place, [study], said.append)
     assert outcome.code == 0 and asked == ["good", "made", "good", "good"]
+    # Whom it waits for is said once.
+    assert [text for text in said if "in use" in text] == ["good, seed 1: left for later, in use"]
 
 
 def test_a_signal_ends_the_work_with_the_code_that_says_start_again(tmp_path, monkeypatch):
@@ -109,6 +115,52 @@ def test_a_signal_ends_the_work_with_the_code_that_says_start_again(tmp_path, mo
     said = []
     assert queue.work(Place(tmp_path), [study], said.append).code == 75
     assert "the same command goes on" in said[-1]
+
+
+def test_a_signal_that_comes_while_it_waits_ends_it_too(tmp_path, monkeypatch):
+    def finish(place, cell, seed):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise LeaseHeld("in use", passes=False)
+
+    monkeypatch.setattr(queue, "finish", finish)
+    study = Study("tiny", "", "", (GOOD,), COLUMNS, seeds=1)
+    before = signal.getsignal(signal.SIGTERM)
+    assert queue.work(Place(tmp_path), [study], lambda _: None).code == 75
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_error_with_brackets_is_printed_as_it_is(tmp_path, monkeypatch, capsys):
+    def finish(place, cell, seed):
+        raise ValueError("shape [batch, dim] of [/there] wrong")
+
+    study = Study("tiny", "Tiny", "", (GOOD,), COLUMNS, seeds=1)
+    monkeypatch.setitem(registry.STUDIES, "tiny", study)
+    monkeypatch.setattr(queue, "finish", finish)
+    monkeypatch.chdir(tmp_path)
+    assert main(["experiment", "tiny"]) == 1
+    assert "shape [batch, dim] of [/there] wrong" in " ".join(capsys.readouterr().out.split())
+
+
+def test_tables_of_changed_cells_are_written_only_where_it_is_said(
+    study, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["experiment", "tiny", "--table", "--config.total_steps=3"]
+    assert main(words) == 0
+    assert "not written" in capsys.readouterr().out and not (tmp_path / "results").exists()
+    assert main([*words, "--out", "tables"]) == 0
+    text = (tmp_path / "tables" / "tiny.md").read_text()
+    assert "`prolip experiment tiny --config.total_steps=3` makes it" in text
+    assert "--config.total_steps=3" in text.split("## Commands")[1]
+    with pytest.raises(ConfigError, match="total_step"):
+        queue.work(Place(tmp_path, ("config.total_stepz=3",)), [study.select(["made"])], print)
+
+
+def test_steps_that_are_not_finite_are_left_out_of_means(tmp_path):
+    workdir = open_workdir(tmp_path)
+    lines = [{"step": i, "loss": x} for i, x in enumerate((9.0, 9.0, 1.0, None, 3.0))]
+    workdir.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert runs._training(workdir) == {"train/loss": 2.0}
 
 
 def test_only_of_two_studies_and_no_study_are_refused(capsys):

@@ -1,5 +1,6 @@
 """Means, errors, the best of a column, and what the files hold."""
 
+import dataclasses
 import json
 import math
 import statistics
@@ -7,7 +8,8 @@ import statistics
 import pytest
 
 from prolip.config import ConfigError
-from prolip.experiments import registry, table
+from prolip.data.emoji.builder import FOLDS
+from prolip.experiments import registry, small, table
 from prolip.experiments.runs import RESULT, Place
 from prolip.experiments.studies import multiplicity
 from prolip.experiments.study import Cell, Column, Study
@@ -49,19 +51,48 @@ def test_mean_and_standard_error_are_those_of_the_seeds_that_are_done(place):
 
 def test_the_best_is_marked_where_cells_differ_and_one_end_is_better(place):
     plain, wide = (texts for _, texts in table.rows(STUDY, table.results(place, STUDY)))
-    assert wide[0] == "**0.450 ± 0.050**" and plain[0] == "0.200 ± 0.058"
+    # A mean over fewer seeds says so, and is no best one.
+    assert wide[0] == "0.450 ± 0.050 (2 of 3)" and plain[0] == "0.200 ± 0.058"
+    assert not any("*" in text for texts in (plain, wide) for text in texts)
+    two = dataclasses.replace(STUDY, seeds=2)
+    plain, wide = (texts for _, texts in table.rows(two, table.results(place, two)))
+    assert wide[0] == "**0.450 ± 0.050**" and plain[0] == "0.150 ± 0.050"
     assert not any("*" in texts[i] for texts in (plain, wide) for i in (1, 2))
 
 
 def test_files_hold_numbers_and_the_command_of_each_cell(place, tmp_path):
-    target = table.write(place, STUDY, tmp_path / "results")
+    said = table.write(place, STUDY, tmp_path / "results", "prolip experiment small")
+    target = tmp_path / "results" / "small.md"
+    assert said == f"written: {target}, .html, .json"
     text = target.read_text()
-    assert "| wide | **0.450 ± 0.050** |" in text and "5 of 6 runs" in text
+    assert "| wide | 0.450 ± 0.050 (2 of 3) |" in text and "5 of 6 runs" in text
+    assert "`prolip experiment small` makes it." in text
     for cell in CELLS:
         assert place.command(cell, 1) in text
         assert place.command(cell, 1).split("=")[0] in target.with_suffix(".html").read_text()
     kept = json.loads(target.with_suffix(".json").read_text())["cells"]
     assert kept["plain"]["3"]["metrics"]["map"] == 0.30
+    # A table of fewer runs does not take its place, whatever its command was.
+    said = table.write(place, STUDY.select(["wide"]), tmp_path / "results", "other")
+    assert said.startswith("not written") and "is of 5 runs, and 2 are in" in said
+    assert target.read_text() == text
+
+
+def test_what_else_a_study_says_is_in_both_forms(place, tmp_path):
+    study = dataclasses.replace(
+        STUDY, more=lambda found: f"## More\n\n| a |\n|---|\n| {len(found)} |"
+    )
+    table.write(place, study, tmp_path, "prolip experiment small")
+    assert "| 2 |" in (tmp_path / "small.md").read_text()
+    page = (tmp_path / "small.html").read_text()
+    assert "<h2>More</h2>" in page and "<td>2</td>" in page
+
+
+def test_what_a_study_prepares_is_made_by_its_command_alone(place):
+    cell = Cell("made", "emoji", prepare=lambda *_: None)
+    study = dataclasses.replace(STUDY, cells=(cell,))
+    text = table.markdown(place, study, {"made": {}}, "prolip experiment small")
+    assert f"prolip experiment small --workdir {place.path} --only=made" in text
 
 
 def test_equal_runs_of_two_studies_are_one_and_others_are_not(tmp_path):
@@ -82,6 +113,10 @@ def test_slips_are_told_with_what_there_is():
         registry.study("objectives", only=["CLIPP"])
     with pytest.raises(ConfigError, match="--seeds must be at least 1"):
         registry.study("objectives", seeds=0)
+    assert small.EMOJI_SEEDS == FOLDS - 1
+    with pytest.raises(ConfigError, match="of which there are 5; got 6"):
+        registry.study("objectives", seeds=6)
+    assert registry.study("mismatch", seeds=6).seeds == 6
 
 
 @pytest.mark.parametrize("name", registry.STUDIES)
@@ -124,3 +159,5 @@ def test_models_that_both_measures_order_alike_have_tau_one():
     assert alike.count("1.00 ± 0.00") == 2 * len(multiplicity.NAMES)
     turned = multiplicity._more({n: run(i, True) for i, n in enumerate("abcd")})
     assert turned.count("-1.00 ± 0.00") == len(multiplicity.NAMES)
+    one = multiplicity._more({n: {1: run(i, False)[1]} for i, n in enumerate("abcd")})
+    assert "1.00 |" in one and "±" not in one.split("## What")[0].split("matches |\n")[1]

@@ -32,7 +32,7 @@ from prolip.interop import resize
 from prolip.models import two_tower
 from prolip.train import frozen, loop
 from prolip.train.state import init_state
-from prolip.train.step import loss_and_grads, make_train_step
+from prolip.train.step import check, loss_and_grads, make_train_step
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -281,6 +281,20 @@ def test_what_can_not_be_adapted_is_refused_in_a_sentence(config, source, tmp_pa
     with pytest.raises(ConfigError, match=r"text\.depth: 2 there, 3 here"):
         train(other, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("objective", "heads"),
+    [("siglip", "adapter"), ("clip", "adapter"), ("siglip", "deterministic")],
+)
+def test_an_objective_that_trains_nothing_beside_frozen_towers_is_refused(objective, heads):
+    config = adapter_of(objective)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, heads=heads))
+    goal = dataclasses.replace(config.objective, inclusion_image_text=0.0)
+    config = dataclasses.replace(config, objective=goal)
+    with pytest.raises(ConfigError, match=r"only variances are trained; .* as emoji:adapter does"):
+        check(config, sharding.make_mesh(MeshConfig(), jax.devices()[:1]))
+    check(adapter_of(), sharding.make_mesh(MeshConfig(), jax.devices()[:1]))
 
 
 @pytest.mark.slow

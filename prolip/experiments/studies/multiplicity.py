@@ -59,8 +59,10 @@ def _taus(
             taus.append(kendall(*zip(*pairs, strict=True)))
     if not taus:
         return "–"
-    error = statistics.stdev(taus) / len(taus) ** 0.5 if len(taus) > 1 else 0.0
-    return f"{statistics.fmean(taus):.2f} ± {error:.2f}"
+    mean = f"{statistics.fmean(taus):.2f}"
+    if len(taus) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(taus) / len(taus) ** 0.5:.2f}"
 
 
 def _mechanics() -> list[str]:
