@@ -153,11 +153,11 @@ def test_rates_count_originals_that_lie_inside(block):
 @pytest.mark.slow  # The data sets are made first.
 @pytest.mark.parametrize(
     "config",
-    [DataConfig(name="emoji"), DataConfig(name="shapes/full", caption_features=tuple(LEVELS))],
+    [DataConfig(name="emoji"), DataConfig(name="shapes/tiny", caption_features=tuple(LEVELS))],
     ids=["emoji", "shapes"],
 )
 def test_the_evaluator_reports_them_on_the_shipped_data(model, config, tmp_path):
-    config = dataclasses.replace(config, data_dir=str(tmp_path), eval_split="test[:100]")
+    config = dataclasses.replace(config, data_dir=str(tmp_path), eval_split="test[:60]")
     split = eval_set(config, 16)
     context = embed(split, model, model.tokenizer, EvalConfig(batch=32))
     found = uncertainty.evaluate(context).metrics

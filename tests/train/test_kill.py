@@ -18,7 +18,7 @@ def lives(tmp_path_factory):
 @pytest.mark.slow
 def test_killed_run_is_bitwise_the_undisturbed_one(lives):
     lives, folder, seconds = lives
-    lives.killed(folder / "killed", 4, seconds, seed=1)
+    lives.killed(folder / "killed", 3, seconds, seed=1)
     killed_runs.compare(folder / "calm", folder / "killed")
 
 
