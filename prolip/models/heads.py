@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from prolip import sharding
-from prolip.config import Heads
+from prolip.config import Heads, ModelConfig
 from prolip.gaussian import Gaussian
 from prolip.models.layers import activate
 from prolip.sharding import spec
@@ -52,6 +52,16 @@ class Adapter(nnx.Module):
     def __call__(self, cls: jax.Array) -> jax.Array:
         # A wall, so that the compiler makes the mean as if there were nothing beside it.
         return self.head(activate(self.hidden(jax.lax.optimization_barrier(cls)), "gelu"))
+
+
+def log_var_head(
+    config: ModelConfig, width: int, *, dtype, rngs: nnx.Rngs
+) -> Head | Adapter | None:
+    """What makes log_var of a token of `width` dimensions; None for points."""
+    if config.heads == "deterministic":
+        return None
+    kind = Adapter if config.heads == "adapter" else Head
+    return kind(width, config.embed_dim, bias_init=config.log_var_init, dtype=dtype, rngs=rngs)
 
 
 def extra_tokens(heads: Heads) -> int:

@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from prolip import sharding
-from prolip.config import SlotsConfig
+from prolip.config import ModelConfig, SlotsConfig
 from prolip.gaussian import Gaussian
 from prolip.sharding import spec
 from prolip.slot_similarity import unit_slots
@@ -57,3 +57,10 @@ class Slots(nnx.Module):
         slots = unit_slots(self.norm_global(feature)[:, None] + local)
         mean = sharding.reshape(slots, (len(slots), self.count * slots.shape[-1]), "batch", "dim")
         return Gaussian(mean, jnp.full_like(mean, -jnp.inf))
+
+
+def local_slots(config: ModelConfig, width: int, *, dtype, rngs: nnx.Rngs) -> Slots | None:
+    """Slots over the tokens of a tower; None where an embedding is one vector."""
+    if config.slots.count == 1:
+        return None
+    return Slots(width, config.embed_dim, config.slots, dtype=dtype, rngs=rngs)

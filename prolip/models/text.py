@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, Int
 from prolip import sharding
 from prolip.config import ModelConfig
 from prolip.gaussian import Gaussian
-from prolip.models.heads import Adapter, Head, deterministic, extra_tokens, normalize
-from prolip.models.slots import Slots
+from prolip.models.heads import Head, deterministic, extra_tokens, log_var_head, normalize
+from prolip.models.slots import local_slots
 from prolip.models.transformer import Transformer
 from prolip.sharding import spec
 
@@ -53,20 +53,9 @@ class TextTower(nnx.Module):
         )
         self.norm_final = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, dtype=wide, rngs=rngs)
-        self.slots = (
-            Slots(tower.width, config.embed_dim, config.slots, dtype=wide, rngs=rngs)
-            if config.slots.count > 1
-            else None
-        )
-        if config.heads == "adapter":
-            self.log_var: Adapter | Head = Adapter(
-                tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
-            )
-        elif config.heads != "deterministic":
-            inputs = config.embed_dim if config.heads == "released" else tower.width
-            self.log_var = Head(
-                inputs, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
-            )
+        self.slots = local_slots(config, tower.width, dtype=wide, rngs=rngs)
+        inputs = config.embed_dim if config.heads == "released" else tower.width
+        self.log_var = log_var_head(config, inputs, dtype=wide, rngs=rngs)
 
     def __call__(self, tokens: Int[Array, "batch length"]) -> Gaussian:
         """Embeds token ids; a sequence may be shorter than the context, not longer."""
@@ -81,7 +70,7 @@ class TextTower(nnx.Module):
         x = self.transformer(x)
         x = self.norm_final(x[:, -len(extra) :] if self.slots is None else x)
         mean = self.mean(x[:, -1])
-        if self.heads == "deterministic":
+        if self.log_var is None:
             return deterministic(mean) if self.slots is None else self.slots(mean, x)
         # Of [UNC]; of [CLS] where there is no other.
         log_var = self.log_var(mean if self.heads == "released" else x[:, 0])

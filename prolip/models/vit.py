@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Int
 from prolip import sharding
 from prolip.config import ModelConfig
 from prolip.gaussian import Gaussian
-from prolip.models.heads import Adapter, Head, deterministic, extra_tokens, normalize
-from prolip.models.slots import Slots
+from prolip.models.heads import Head, deterministic, extra_tokens, log_var_head, normalize
+from prolip.models.slots import local_slots
 from prolip.models.transformer import Transformer
 from prolip.sharding import spec
 
@@ -56,19 +56,8 @@ class ImageTower(nnx.Module):
         )
         self.norm_post = nnx.LayerNorm(tower.width, epsilon=tower.norm_eps, dtype=wide, rngs=rngs)
         self.mean = Head(tower.width, config.embed_dim, use_bias=False, dtype=wide, rngs=rngs)
-        self.slots = (
-            Slots(tower.width, config.embed_dim, config.slots, dtype=wide, rngs=rngs)
-            if config.slots.count > 1
-            else None
-        )
-        if config.heads == "adapter":
-            self.log_var: Adapter | Head = Adapter(
-                tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
-            )
-        elif config.heads != "deterministic":
-            self.log_var = Head(
-                tower.width, config.embed_dim, bias_init=config.log_var_init, dtype=wide, rngs=rngs
-            )
+        self.slots = local_slots(config, tower.width, dtype=wide, rngs=rngs)
+        self.log_var = log_var_head(config, tower.width, dtype=wide, rngs=rngs)
 
     def __call__(
         self,
@@ -88,7 +77,7 @@ class ImageTower(nnx.Module):
         x = self.norm_post(x[:, :num_extra] if self.slots is None else x)
         cls = x[:, 0]
         mean = self.mean(self.norm_post(cls) if self.heads == "released" else cls)
-        if self.heads == "deterministic":
+        if self.log_var is None:
             return deterministic(mean) if self.slots is None else self.slots(mean, x)
         return Gaussian(normalize(mean), self.log_var(x[:, -1]))
 
