@@ -11,7 +11,7 @@ ARGS ?=
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format types clean
+.PHONY: help demo test test-beam bench lint format types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,6 +23,13 @@ demo: $(STAMP)  ## Train, evaluate and report on emoji in a few minutes; options
 test: $(STAMP)  ## Run all tests; options for pytest in ARGS="...".
 	@echo "test: runs tests/ on $(WORKERS) processes with 8 simulated devices each; about ten minutes on 2 cores."
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
+
+test-beam:  ## Test imports on Apache Beam, which wants other versions, in their own environment.
+	@echo "test-beam: makes $(VENV)-beam and tests imports there; a few minutes."
+	@test -x $(VENV)-beam/bin/pytest || { $(PYTHON) -m venv $(VENV)-beam && \
+	  $(VENV)-beam/bin/python -m pip install --quiet --quiet --disable-pip-version-check \
+	  -e '.[beam]' pytest pytest-xdist hypothesis beartype; }
+	@$(VENV)-beam/bin/python -m pytest -n 2 tests/data/test_import_beam.py $(ARGS)
 
 bench: $(STAMP)  ## Time the parts on this machine at small sizes; tables here, JSON in results/bench/.
 	@echo "bench: runs benchmarks/ at small sizes, one after the other; under ten minutes on 2 cores."
@@ -53,7 +60,7 @@ types: $(STAMP)  ## Check the types of prolip/.
 
 clean:  ## Remove .venv and caches; runs and data stay.
 	@echo "clean: removes $(VENV) and the caches of the tools."
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) $(VENV)-beam .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -16,6 +16,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
     parser.add_argument(
+        "--beam",
+        default="",
+        metavar="OPTIONS",
+        help="import on an Apache Beam runner: options of its pipeline, with commas between,\n"
+        "as in runner=DirectRunner,direct_num_workers=4,direct_running_mode=multi_processing",
+    )
+    parser.add_argument(
         "--max-side",
         type=int,
         default=0,
@@ -46,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         words = Words("import", "imported", "records", "reading")
         lines.append(EmbeddingLine(Console(), total, done, words))
 
-    names = ("name", "split", "shard_mib", "max_side", "quality", "workers")
+    names = ("name", "split", "shard_mib", "max_side", "quality", "workers", "beam")
     options = ImportOptions(**{name: getattr(args, name) for name in names})
     try:
         found = import_data(

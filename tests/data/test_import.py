@@ -258,13 +258,13 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from webfiles import tar_config
-from prolip.data.importing import plan, run
+from prolip.data.importing import plan, run, writer
 plan._shards = lambda *_: 100
-checked = run.checked
+checked = writer.checked
 def slow(*args):
     time.sleep(0.005)
     return checked(*args)
-run.checked = slow
+writer.checked = slow
 run.import_data(tar_config(Path(sys.argv[1])), Path(sys.argv[2]), plan.ImportOptions("mine"))
 """
 

@@ -29,6 +29,7 @@ class ImportOptions:
     max_side: int = 0  # Pixels of the longer side of images; 0 keeps their bytes.
     quality: int = 90  # Of images that are made smaller.
     workers: int = 1  # Processes.
+    beam: str = ""  # Pipeline options of Apache Beam, in the place of processes here.
 
 
 class Done(NamedTuple):
@@ -156,6 +157,8 @@ def _check(options: ImportOptions) -> None:
     for name, low, high in (("shard_mib", 1, 1 << 20), ("quality", 1, 100), ("workers", 1, 1024)):
         if not low <= getattr(options, name) <= high:
             raise ConfigError(f"--{name.replace('_', '-')} is from {low} to {high}")
+    if options.beam and options.workers > 1:
+        raise ConfigError("--workers are processes here; those of --beam are among its options")
     if options.max_side < 0:
         raise ConfigError("--max-side is at least 0")
 

@@ -1,7 +1,6 @@
 """Writes a source as a TFDS data set, shard by shard; a killed import goes on where it was."""
 
 import fcntl
-import functools
 import json
 import os
 import time
@@ -14,20 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
-from array_record.python import array_record_module
 
 from prolip.config import ConfigError, DataConfig
 from prolip.data.files.child_processes import CONTEXT, child_processes
-from prolip.data.importing.examples import Examples, checked
+from prolip.data.importing.beam import write_on_beam
+from prolip.data.importing.examples import Examples
 from prolip.data.importing.plan import VERSION, Done, ImportOptions, Plan, make_plan
-from prolip.data.records import Bad, BadRecord, DataError
+from prolip.data.importing.writer import Job, Writer, writer_of
+from prolip.data.records import Bad, DataError
 from prolip.data.sources.choose import open_train
-from prolip.data.sources.source import Source
 from prolip.workdir import write_whole
 
 FORMAT = "array_record"
 SECONDS = 0.2  # Between looks at the other processes.
-TELL_EVERY = 32  # Records after which a process tells how far it is.
 
 
 class Imported(NamedTuple):
@@ -71,9 +69,11 @@ def import_data(
         plan.remove_partials()
         missing = [shard for shard in range(plan.shards) if plan.done(shard) is None]
         begin(plan.records, plan.records - sum(len(plan.numbers(shard)) for shard in missing))
-        job = _Job(config, str(out), options)
-        if options.workers == 1 or len(missing) < 2:
-            writer = _Writer(source, plan, job)
+        job = Job(config, str(out), options)
+        if options.beam:
+            write_on_beam(job, plan, missing, options.beam, advance)
+        elif options.workers == 1 or len(missing) < 2:
+            writer = Writer(source, plan, job)
             for shard in missing:
                 writer.write(shard, advance)
         else:
@@ -81,48 +81,7 @@ def import_data(
         return _finish(plan, options, source.damage)
 
 
-class _Job(NamedTuple):
-    """What a process needs to know; a key of its cache."""
-
-    config: DataConfig
-    out: str
-    options: ImportOptions
-
-
-class _Writer:
-    """Writes shards of a plan."""
-
-    def __init__(self, source: Source, plan: Plan, job: _Job):
-        self._source, self._plan, self._job = source, plan, job
-        self._examples = Examples(job.config.caption_features)
-
-    def write(self, shard: int, advance: Callable[[int], None]) -> None:
-        """Writes a shard anew, from its first record."""
-        config, options = self._job.config, self._job.options
-        partial = self._plan.new_partial(shard)
-        bad: list[Bad] = []
-        records = untold = 0
-        writer = array_record_module.ArrayRecordWriter(os.fspath(partial), "group_size:1")
-        for number in self._plan.numbers(shard):
-            try:
-                record = self._source[number]
-                record = checked(record, config.max_pixels, options.max_side, options.quality)
-                writer.write(self._examples.serialize(record))
-                records += 1
-            except BadRecord as error:
-                bad.append(Bad(number, self._source.key(number), str(error)))
-            untold += 1
-            if untold == TELL_EVERY:
-                advance(untold)
-                untold = 0
-        writer.close()
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        self._plan.finish(shard, partial, records, bad)
-        advance(untold)
-
-
-def _in_processes(job: _Job, shards: list[int], advance: Callable[[int], None]) -> None:
+def _in_processes(job: Job, shards: list[int], advance: Callable[[int], None]) -> None:
     counter = CONTEXT.Value("q", 0)
     told = 0
     pool = child_processes(min(job.options.workers, len(shards)), _set_counter, (counter,))
@@ -163,18 +122,12 @@ def _set_counter(counter: Any) -> None:
     _counter = counter
 
 
-@functools.lru_cache(maxsize=1)
-def _writer(job: _Job) -> _Writer:
-    source = open_train(job.config)
-    return _Writer(source, make_plan(source, job.config, Path(job.out), job.options), job)
-
-
-def _write_in_process(job: _Job, shard: int) -> None:
+def _write_in_process(job: Job, shard: int) -> None:
     def advance(records: int) -> None:
         with _counter.get_lock():
             _counter.value += records
 
-    _writer(job).write(shard, advance)
+    writer_of(job).write(shard, advance)
 
 
 def _finish(plan: Plan, options: ImportOptions, damage: Sequence[Bad]) -> Imported:
