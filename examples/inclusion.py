@@ -6,7 +6,7 @@ whether they are, since a narrow Gaussian far away passes too. So: those near th
 sampled distance, and of them those that lie inside it.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,11 @@ from prolip.workdir import Workdir
 
 NEAR = 30
 
-workdir, queries = sys.argv[1], sys.argv[2:] or ["animals nature", "face"]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("workdir", help="of a run, as runs/demo")
+parser.add_argument("captions", nargs="*", default=["animals nature", "face"])
+args = parser.parse_args()
+workdir, queries = args.workdir, args.captions
 config = Workdir(Path(workdir)).read_config()
 model = prolip.load(workdir)
 split = eval_set(config.data, config.model.image.image_size)

@@ -5,7 +5,7 @@ least uncertain ones only, and weighted by Bayesian prompt re-weighting. The sup
 comes from the training pictures, so that nothing that is evaluated has been looked at.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,10 @@ from prolip.workdir import Workdir
 TEMPLATES = ("{}", "a picture of {}", "an emoji of {}", "{} symbol", "something about {}")
 SHOTS = 16
 
-workdir = sys.argv[1]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("workdir", help="of a run, as runs/demo")
+args = parser.parse_args()
+workdir = args.workdir
 config = Workdir(Path(workdir)).read_config()
 model = prolip.load(workdir)
 size = config.model.image.image_size

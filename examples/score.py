@@ -4,7 +4,7 @@ Takes the first held-out picture that has the word among its captions, and score
 specific to general, beside some that are wrong. Probability: sigmoid of the training loss's logit.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,20 @@ import prolip
 from prolip.data.evaluation import eval_set
 from prolip.workdir import Workdir
 
-workdir, word = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "cat"
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("workdir", help="of a run, as runs/demo")
+parser.add_argument("word", nargs="?", default="cat")
+args = parser.parse_args()
+workdir, word = args.workdir, args.word
 config = Workdir(Path(workdir)).read_config()
 model = prolip.load(workdir)
 split = eval_set(config.data, config.model.image.image_size)
 
 right = {c.text for c in split.captions if word in c.text.split()}
-picture = next(i for i, own in enumerate(split.image_captions) if split.texts(own) & right)
+found = (i for i, own in enumerate(split.image_captions) if split.texts(own) & right)
+picture = next(found, None)
+if picture is None:
+    raise SystemExit(f"no held-out picture has a caption with the word {word!r}")
 own = sorted(split.image_captions[picture], key=lambda c: len(split.positives[c]))
 wrong = [c for c in range(len(split.captions)) if c not in own][:: len(split.captions) // 5]
 captions = [split.captions[c].text for c in (*own, *wrong)]

@@ -1,6 +1,6 @@
 """Which held-out pictures match a caption: python examples/search.py runs/demo "smiling cat"."""
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,11 @@ import prolip
 from prolip.data.evaluation import eval_set
 from prolip.workdir import Workdir
 
-workdir, caption = sys.argv[1:]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("workdir", help="of a run, as runs/demo")
+parser.add_argument("caption")
+args = parser.parse_args()
+workdir, caption = args.workdir, args.caption
 config = Workdir(Path(workdir)).read_config()
 model = prolip.load(workdir)
 split = eval_set(config.data, config.model.image.image_size)

@@ -4,7 +4,7 @@ Ranks the held-out captions and pictures by their uncertainty (trace of the cova
 it goes with the number of pictures that a caption matches.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,10 @@ import prolip
 from prolip.data.evaluation import eval_set
 from prolip.workdir import Workdir
 
-workdir = sys.argv[1]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("workdir", help="of a run, as runs/demo")
+args = parser.parse_args()
+workdir = args.workdir
 config = Workdir(Path(workdir)).read_config()
 model = prolip.load(workdir)
 split = eval_set(config.data, config.model.image.image_size)

@@ -1,6 +1,7 @@
 """`--config FILE --config.key=value ...` to a checked configuration."""
 
 import argparse
+import difflib
 import runpy
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,9 @@ def find(name: str) -> Path:
         if candidate.is_file():
             return candidate
     known = sorted({file.stem for folder in folders for file in folder.glob("*.py")})
-    raise ConfigError(f"no configuration {name!r}; give a file, or one of: {', '.join(known)}")
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}, of" if near else "give a file, or one of:"
+    raise ConfigError(f"no configuration {name!r}; {hint} {', '.join(known)}")
 
 
 def _sentence(error: Exception) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from prolip.exit_codes import INTERRUPTED, RESTART
 
+WORKDIR = "runs/experiments"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -14,15 +16,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "table of some cells or of changed ones is printed, and written only where --out says."
     )
     parser.set_defaults(overrides=[])
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("names", nargs="*", default=[], metavar="NAME", help="of the studies")
-    what.add_argument("--list", action="store_true", help="print the studies and their cells")
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="of the studies")
+    parser.add_argument(
+        "--list", action="store_true", help="print the cells of these studies, or of all"
+    )
     parser.add_argument(
         "--workdir",
-        default="runs/experiments",
+        default=WORKDIR,
         metavar="DIR",
-        help="where the runs are, of all studies; equal ones are run once. Default:\n"
-        "runs/experiments",
+        help=f"where the runs are, of all studies; equal ones are run once. Default:\n{WORKDIR}",
     )
     parser.add_argument(
         "--out",
@@ -44,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
     import shlex
 
     from rich.console import Console
-    from rich.markdown import Markdown
 
     from prolip.config import ConfigError
     from prolip.experiments import registry, table
@@ -53,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console()
     if args.list:
-        console.print(Markdown(registry.listing()))
+        print(registry.listing([registry.study(name) for name in args.names or registry.STUDIES]))
         return 0
+    if not args.names:
+        raise ConfigError(f"name a study, of {', '.join(registry.STUDIES)}; --list says more")
     if args.only and len(args.names) > 1:
         raise ConfigError("--only names cells of one study")
     studies = [registry.study(name, args.seeds, args.only) for name in args.names]
@@ -71,12 +74,13 @@ def run(args: argparse.Namespace) -> int:
     changes = [f"--only={name}" for name in args.only] + list(args.overrides)
     for study in studies:
         if outcome.code not in (INTERRUPTED, RESTART):
-            console.print(table.terminal(place, study))
+            console.print(*table.terminal(place, study, console.width), sep="")
         if changes and args.out is None:
             say("not written: the table is of some cells or of changed ones; --out DIR writes it")
             continue
-        seeds = [] if args.seeds is None else [f"--seeds={args.seeds}"]
-        command = shlex.join(["prolip", "experiment", study.name, *seeds, *changes])
+        own = [f"--{name}={x}" for name in ("seeds", "out") if (x := getattr(args, name))]
+        own += [] if args.workdir == WORKDIR else [f"--workdir={args.workdir}"]
+        command = shlex.join(["prolip", "experiment", study.name, *own, *changes])
         say(table.write(place, study, Path(args.out or "results").expanduser(), command))
     for name, cause in outcome.failed.items():
         say(f"failed: {name}: {cause}")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from prolip.checkpoint import LeaseHeld
 from prolip.exit_codes import INTERRUPTED, RESTART
-from prolip.experiments.runs import Place, Stopped, finish
+from prolip.experiments.runs import Place, Stopped, check, finish
 from prolip.experiments.study import Cell, Study
 from prolip.workdir import write_whole
 
@@ -109,6 +109,6 @@ def _runs(place: Place, studies: Sequence[Study]) -> list[tuple[Cell, int]]:
     for seed in seeds:
         for study in studies:
             for cell in study.cells if seed <= study.seeds else ():
-                place.config(cell, seed)  # A slip is told before any work.
+                check(place.config(cell, seed))  # A slip is told before any work.
                 found.setdefault(place.run(cell, seed), (cell, seed))
     return list(found.values())

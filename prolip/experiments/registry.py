@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import textwrap
 from collections.abc import Sequence
 
 from prolip.config import ConfigError
@@ -50,11 +51,11 @@ def study(name: str, seeds: int | None = None, only: Sequence[str] = ()) -> Stud
     return found.select(only) if only else found
 
 
-def listing() -> str:
-    """All studies with their questions and cells, as Markdown."""
+def listing(studies: Sequence[Study]) -> str:
+    """Studies with their questions, and a line for each cell."""
     parts = []
-    for name, one in STUDIES.items():
-        cells = "; ".join(cell.name for cell in one.cells)
+    for one in studies:
         runs = len(one.cells) * one.seeds
-        parts.append(f"**{name}**: {one.question} ({runs} runs)\n\n  {cells}")
+        head = textwrap.fill(f"{one.name}: {one.question} ({runs} runs)", 100)
+        parts.append("\n".join([head, *(f'  --only "{cell.name}"' for cell in one.cells)]))
     return "\n\n".join(parts)

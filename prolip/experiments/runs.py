@@ -14,12 +14,15 @@ from typing import Any
 import jax
 from rich.console import Console
 
+from prolip import sharding
 from prolip.checkpoint import lease
 from prolip.cli import configuration
 from prolip.config import TrainConfig, to_dict
 from prolip.evals.run import evaluate_workdir
 from prolip.experiments.study import Cell, Prepared
+from prolip.models import two_tower
 from prolip.report.read import read_run
+from prolip.train import optimizer, step
 from prolip.train.loop import train
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
 
@@ -72,7 +75,9 @@ class Place:
 
     def command(self, cell: Cell, seed: int) -> str:
         """What a user types to train the same, but for what `cell.prepare` makes."""
-        words = [f"--{word}" for word in self.words(cell, seed)]
+        # Of a key that is changed twice the last counts.
+        last = {word.partition("=")[0]: word for word in self.words(cell, seed)}
+        words = [f"--{word}" for word in last.values()]
         where = ["--workdir", str(self.run(cell, seed))]
         return shlex.join(["prolip", "train", "--config", cell.config, *where, *words])
 
@@ -80,6 +85,13 @@ class Place:
         """What was measured; None if the run is not done."""
         path = self.run(cell, seed) / RESULT
         return json.loads(path.read_text(encoding="utf8")) if path.is_file() else None
+
+
+def check(config: TrainConfig) -> None:
+    """Raises ConfigError for what a run would be refused for at its start."""
+    optimizer.check(config.optimizer, config.total_steps)
+    two_tower.check(config.model)
+    step.check(config, sharding.make_mesh(config.mesh))
 
 
 def finish(place: Place, cell: Cell, seed: int) -> Mapping[str, Any]:

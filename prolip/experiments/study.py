@@ -1,6 +1,7 @@
 """What a study is: a question, the cells that answer it, and what is read from their runs."""
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -73,5 +74,8 @@ class Study:
         known = {cell.name: cell for cell in self.cells}
         for name in names:
             if name not in known:
-                raise ConfigError(f"{self.name} has no cell {name!r}; it has {', '.join(known)}")
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "it has"
+                lines = "" if near else "".join(f"\n  {one!r}" for one in known)
+                raise ConfigError(f"{self.name} has no cell {name!r}; {hint}{lines}")
         return dataclasses.replace(self, cells=tuple(known[name] for name in names))

@@ -19,6 +19,7 @@ from prolip.experiments.runs import Place
 from prolip.experiments.study import Cell, Column, Study, Value
 from prolip.workdir import write_whole
 
+COLUMN = 15  # Characters of a mean, its error and of how many seeds.
 TEMPLATE = Path(__file__).with_name("table.html")
 
 
@@ -149,8 +150,9 @@ def _more(study: Study, found: Mapping[str, Mapping[int, Any]]) -> str:
 
 def _how(study: Study, found: Mapping[str, Mapping[int, Any]]) -> str:
     hours = sum(run["seconds"] for runs in found.values() for run in runs.values()) / 3600
+    what = f"Mean ± standard error over {study.seeds} seeds" if study.seeds > 1 else "One seed"
     return (
-        f"Mean ± standard error over {study.seeds} seeds; {_count(found)} of "
+        f"{what}; {_count(found)} of "
         f"{len(study.cells) * study.seeds} runs, {hours:.1f} hours of runs in all."
     )
 
@@ -201,13 +203,25 @@ def _text(study: Study, found: Value | None, column: Column, best: bool) -> str:
     return f"**{text}**" if best else text
 
 
-def terminal(place: Place, study: Study) -> Table:
-    """The table for the terminal."""
-    shown = Table(title=study.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    shown.add_column("", min_width=16, overflow="fold")
-    for column in study.columns:
-        shown.add_column(escape(column.title), justify="right", min_width=9, overflow="fold")
-    for cell, texts in rows(study, results(place, study)):
+def terminal(place: Place, study: Study, width: int) -> list[Table]:
+    """The table for a terminal of so many characters; what does not fit goes into one below."""
+    names = max(len(cell.name) for cell in study.cells)
+    own = max(1, (width - names - 4) // (COLUMN + 3))  # Blanks on both sides, and a divider.
+    return [
+        _part(place, study, range(begin, min(begin + own, len(study.columns))))
+        for begin in range(0, len(study.columns), own)
+    ]
+
+
+def _part(place: Place, study: Study, columns: range) -> Table:
+    title = study.title if columns.start == 0 else None
+    shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    shown.add_column("", no_wrap=True)
+    for i in columns:
+        name = escape(study.columns[i].title)
+        shown.add_column(name, justify="right", width=COLUMN, overflow="fold")
+    for cell, all_texts in rows(study, results(place, study)):
+        texts = [all_texts[i] for i in columns]
         words = (f"[bold]{t.strip('*')}[/]" if t.startswith("**") else t for t in texts)
         shown.add_row(escape(cell.name), *words)
     return shown

@@ -45,6 +45,16 @@ def test_masked_views_that_do_not_divide(capsys, tmp_path):
     assert "mask_every" in text
 
 
+def test_a_configuration_that_is_not_there_and_the_nearest(capsys, tmp_path):
+    text = said(capsys, ["train", "--config", "emojii", "--workdir", str(tmp_path / "run")])
+    assert "no configuration 'emojii'; did you mean 'emoji', of cc12m" in " ".join(text.split())
+
+
+def test_a_report_is_of_a_run(capsys, tmp_path):
+    assert "is not a run" in said(capsys, ["report", "--workdir", str(tmp_path)])
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_urls_are_refused_with_what_to_do(capsys):
     text = said(capsys, [*TRAIN, "--workdir", "s3://bucket/run"])
     assert "Mount the bucket" in text

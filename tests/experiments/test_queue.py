@@ -150,8 +150,10 @@ def test_tables_of_changed_cells_are_written_only_where_it_is_said(
     assert "not written" in capsys.readouterr().out and not (tmp_path / "results").exists()
     assert main([*words, "--out", "tables"]) == 0
     text = (tmp_path / "tables" / "tiny.md").read_text()
-    assert "`prolip experiment tiny --config.total_steps=3` makes it" in text
+    assert "`prolip experiment tiny --out=tables --config.total_steps=3` makes it" in text
     assert "--config.total_steps=3" in text.split("## Commands")[1]
+    with pytest.raises(ConfigError, match="warmup_steps 5 and cooldown_steps 0 don't fit"):
+        queue.work(Place(tmp_path, ("config.optimizer.warmup_steps=5",)), [study], print)
     with pytest.raises(ConfigError, match="total_step"):
         queue.work(Place(tmp_path, ("config.total_stepz=3",)), [study.select(["made"])], print)
 
@@ -173,7 +175,13 @@ def test_only_of_two_studies_and_no_study_are_refused(capsys):
 def test_listing_names_each_study(capsys):
     assert main(["experiment", "--list"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in registry.STUDIES)
+    assert all(f"{name}: " in out for name in registry.STUDIES)
+    assert main(["experiment", "ablation", "--list"]) == 0
+    out = capsys.readouterr().out
+    cells = [f'  --only "{cell.name}"' for cell in registry.STUDIES["ablation"].cells]
+    assert out.splitlines()[-len(cells) :] == cells and "objectives" not in out
+    assert main(["experiment"]) == 1
+    assert "name a study, of objectives" in capsys.readouterr().err
 
 
 def test_results_are_plain_json(tmp_path):

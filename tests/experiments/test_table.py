@@ -1,11 +1,13 @@
 """Means, errors, the best of a column, and what the files hold."""
 
 import dataclasses
+import io
 import json
 import math
 import statistics
 
 import pytest
+from rich.console import Console
 
 from prolip.config import ConfigError
 from prolip.data.emoji.builder import FOLDS
@@ -88,6 +90,24 @@ def test_what_else_a_study_says_is_in_both_forms(place, tmp_path):
     assert "<h2>More</h2>" in page and "<td>2</td>" in page
 
 
+@pytest.mark.parametrize("width", [30, 60, 200])
+def test_no_column_is_left_out_of_a_narrow_terminal(place, width):
+    out = io.StringIO()
+    console = Console(file=out, width=width)
+    for part in table.terminal(place, STUDY, width):
+        console.print(part)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(any(column.title in line for line in lines) for column in STUDY.columns)
+    assert sum("plain" in line for line in lines) == {30: 3, 60: 2, 200: 1}[width]
+
+
+def test_a_key_that_is_changed_twice_stands_once_in_the_command(tmp_path):
+    cell = Cell("a", "emoji", ("config.total_steps=260",))
+    command = Place(tmp_path, ("config.total_steps=4",)).command(cell, 1)
+    assert "total_steps=4" in command and "total_steps=260" not in command
+
+
 def test_what_a_study_prepares_is_made_by_its_command_alone(place):
     cell = Cell("made", "emoji", prepare=lambda *_: None)
     study = dataclasses.replace(STUDY, cells=(cell,))
@@ -109,8 +129,10 @@ def test_equal_runs_of_two_studies_are_one_and_others_are_not(tmp_path):
 def test_slips_are_told_with_what_there_is():
     with pytest.raises(ConfigError, match="did you mean 'objectives'"):
         registry.study("objective")
-    with pytest.raises(ConfigError, match="no cell 'CLIPP'"):
+    with pytest.raises(ConfigError, match="no cell 'CLIPP'; did you mean 'CLIP'"):
         registry.study("objectives", only=["CLIPP"])
+    with pytest.raises(ConfigError, match="it has\n  'ProLIP'\n"):
+        registry.study("objectives", only=["zzzz"])
     with pytest.raises(ConfigError, match="--seeds must be at least 1"):
         registry.study("objectives", seeds=0)
     assert small.EMOJI_SEEDS == FOLDS - 1
