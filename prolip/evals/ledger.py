@@ -191,7 +191,8 @@ def newest(workdir: str | os.PathLike[str]) -> dict[int, dict[str, Entry]]:
         (time, e.evaluator, e.step, e.manifest, e) for e, time in _entries(workdir)
     ]
     for note, time in _notes(workdir, f"*/*{FAILED}"):
-        events.append((time, note["evaluator"], note["step"], note["manifest"], None))
+        if manifest := note.get("manifest"):
+            events.append((time, note["evaluator"], note["step"], manifest, None))
     found: dict[int, dict[str, Entry]] = {}
     for *_, step, manifest, entry in sorted(events, key=lambda event: event[:2]):
         own = found.setdefault(step, {})
@@ -216,7 +217,7 @@ def failures(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     found = []
     for note, time in _notes(workdir, f"*/*{FAILED}"):
         own = ended.get((note["step"], note["evaluator"]), [])
-        same = (note["manifest"], note["config"])
+        same = (note.get("manifest"), note.get("config"))
         if not any((m, c) == same or later > time for m, c, later in own):
             found.append(note)
     return sorted(found, key=lambda note: (note["step"], note["evaluator"]))

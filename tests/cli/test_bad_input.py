@@ -136,6 +136,7 @@ def test_overrides_of_no_configuration_are_refused(capsys):
 
 def test_files_in_the_way_are_a_sentence(capsys, tmp_path):
     (tmp_path / "report.html").mkdir()
+    (tmp_path / "config.json").write_text("{}")
     assert "report.html" in said(capsys, ["report", "--workdir", str(tmp_path)])
 
 
