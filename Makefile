@@ -11,7 +11,7 @@ ARGS ?=
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beam bench lint format types clean
+.PHONY: help demo test test-slow test-beam bench lint format types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,9 +20,15 @@ demo: $(STAMP)  ## Train, evaluate and report on emoji in a few minutes; options
 	@echo "demo: prepares the emoji, trains a small ProLIP, evaluates it and writes a report."
 	@$(BIN)/prolip demo $(ARGS)
 
-test: $(STAMP)  ## Run all tests; options for pytest in ARGS="...".
-	@echo "test: runs tests/ on $(WORKERS) processes with 8 simulated devices each; about ten minutes on 2 cores."
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
+
+test: $(STAMP)  ## Run the tests that are not slow; options for pytest in ARGS="...".
+	@echo "test: runs tests/ on $(WORKERS) processes with 8 simulated devices each; some minutes."
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(STAMP)  ## Run the slow tests: whole runs, kills, several processes, many devices.
+	@echo "test-slow: runs the slow tests; about ten minutes on 2 cores."
+	@$(PYTEST) -m slow $(ARGS)
 
 test-beam:  ## Test imports on Apache Beam, which wants other versions, in their own environment.
 	@echo "test-beam: makes $(VENV)-beam and tests imports there; a few minutes."
