@@ -14,7 +14,7 @@ export JAX_PLATFORMS ?= cpu
 .PHONY: help demo test test-slow test-beam bench lint format types clean
 
 help:  ## List the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(STAMP)  ## Train, evaluate and report on emoji in a few minutes; options in ARGS="...".
 	@echo "demo: prepares the emoji, trains a small ProLIP, evaluates it and writes a report."
