@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from prolip.checkpoint import LeaseHeld
 from prolip.exit_codes import INTERRUPTED, RESTART
-from prolip.experiments.runs import Place, Stopped, check, finish
+from prolip.experiments.runs import Place, Stopped, finish
 from prolip.experiments.study import Cell, Study
+from prolip.train.assembly import checked_mesh
 from prolip.workdir import write_whole
 
 FAILURE = "failure.txt"
@@ -86,8 +87,6 @@ def _work(
                 if (cell.name, seed) not in told:
                     told.add((cell.name, seed))
                     say(f"{name}: left for later, {held}")
-            except Stopped:
-                raise
             except Exception as error:
                 failed[name] = f"{type(error).__name__}: {error}"
                 folder = place.run(cell, seed)
@@ -109,6 +108,6 @@ def _runs(place: Place, studies: Sequence[Study]) -> list[tuple[Cell, int]]:
     for seed in seeds:
         for study in studies:
             for cell in study.cells if seed <= study.seeds else ():
-                check(place.config(cell, seed))  # A slip is told before any work.
+                checked_mesh(place.config(cell, seed))  # A slip is told before any work.
                 found.setdefault(place.run(cell, seed), (cell, seed))
     return list(found.values())

@@ -14,15 +14,12 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from prolip import sharding
 from prolip.checkpoint import lease
 from prolip.cli import configuration
 from prolip.config import TrainConfig, to_dict
 from prolip.evals.run import evaluate_workdir
 from prolip.experiments.study import Cell, Prepared
-from prolip.models import two_tower
 from prolip.report.read import read_run
-from prolip.train import optimizer, step
 from prolip.train.loop import train
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
 
@@ -32,8 +29,8 @@ LEASE = "experiment.lease"
 LEASE_SECONDS = 300.0  # After which that of a silent process of another machine has expired.
 
 
-class Stopped(Exception):
-    """A signal stopped a run, which is saved."""
+class Stopped(BaseException):
+    """A signal stopped a run, which is saved; no error, so that nobody takes it for one."""
 
     def __init__(self, number: int):
         super().__init__(f"stopped by signal {int(number)}")
@@ -85,13 +82,6 @@ class Place:
         """What was measured; None if the run is not done."""
         path = self.run(cell, seed) / RESULT
         return json.loads(path.read_text(encoding="utf8")) if path.is_file() else None
-
-
-def check(config: TrainConfig) -> None:
-    """Raises ConfigError for what a run would be refused for at its start."""
-    optimizer.check(config.optimizer, config.total_steps)
-    two_tower.check(config.model)
-    step.check(config, sharding.make_mesh(config.mesh))
 
 
 def finish(place: Place, cell: Cell, seed: int) -> Mapping[str, Any]:

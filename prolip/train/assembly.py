@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from prolip import sharding
 from prolip.checkpoint import CheckpointStore
 from prolip.config import ConfigError, TrainConfig, to_dict
 from prolip.data.image import Form, Preprocessing
@@ -15,12 +16,25 @@ from prolip.interop import resize
 from prolip.loading import load
 from prolip.model import Model
 from prolip.models import two_tower
-from prolip.train import optimizer
+from prolip.train import optimizer, step
 from prolip.train.state import TrainState, abstract_state, from_items, init_state, to_items
 from prolip.train.step import TextIds, make_train_step
 
 CONFIG_ASSET = "config.json"
 PREPROCESSING_ASSET = "preprocessing.json"
+
+
+def checked_mesh(config: TrainConfig) -> jax.sharding.Mesh:
+    """The mesh of a run, once all that can be refused without its data has been.
+
+    Raises:
+      ConfigError: something about the configuration or the machine doesn't fit.
+    """
+    mesh = sharding.make_mesh(config.mesh)
+    step.check(config, mesh)
+    two_tower.check(config.model)
+    optimizer.check(config.optimizer, config.total_steps)
+    return mesh
 
 
 class Start:

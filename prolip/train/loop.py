@@ -19,16 +19,14 @@ from prolip.data.pipeline import TrainPipeline
 from prolip.data.records import Batch
 from prolip.data.sources.choose import prepare, unindexed
 from prolip.exit_codes import PEER_LOST
-from prolip.models import count, two_tower
-from prolip.train import optimizer
-from prolip.train.assembly import Start
+from prolip.models import count
+from prolip.train.assembly import Start, checked_mesh
 from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
 from prolip.train.resume import check_config, check_fingerprint, check_same_data
 from prolip.train.state import TrainState, to_items
-from prolip.train.step import check
 from prolip.watchdog import Alive, unwatched
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
 
@@ -79,10 +77,7 @@ def train(
         with a sentence and code 77: closing what is open would wait for the other.
     """
     console = Console(quiet=True) if jax.process_index() else console or Console()
-    mesh = sharding.make_mesh(config.mesh)
-    check(config, mesh)
-    two_tower.check(config.model)
-    optimizer.check(config.optimizer, config.total_steps)
+    mesh = checked_mesh(config)
     workdir = open_workdir(path)
     for change in check_config(workdir, config, allow_changes):
         console.print(f"changed: {change}", highlight=False)

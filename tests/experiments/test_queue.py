@@ -129,6 +129,10 @@ def test_a_signal_that_comes_while_it_waits_ends_it_too(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_signal_is_no_failure_to_those_who_note_failures():
+    assert not issubclass(runs.Stopped, Exception)
+
+
 def test_an_error_with_brackets_is_printed_as_it_is(tmp_path, monkeypatch, capsys):
     def finish(place, cell, seed):
         raise ValueError("shape [batch, dim] of [/there] wrong")

@@ -1,4 +1,7 @@
-"""Directories in the Hub's layout: read or refused with a reason, and written without a change."""
+"""Directories in the Hub's layout: read or refused with a reason, and written without a change.
+
+Long because every case reads or damages a copy of the same few published directories.
+"""
 
 import dataclasses
 import json

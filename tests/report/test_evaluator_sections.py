@@ -1,4 +1,7 @@
-"""Sections of the evaluators beside the first three, from what the evaluators really leave."""
+"""Sections of the evaluators beside the first three, from what the evaluators really leave.
+
+Long because all sections are of the one run that is evaluated here.
+"""
 
 import re
 import sys

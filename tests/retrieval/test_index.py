@@ -1,4 +1,7 @@
-"""An index gives the collection's own items, refuses what it can't answer, and names damage."""
+"""An index gives the collection's own items, refuses what it can't answer, and names damage.
+
+Long because every case asks or damages the one small index that is made here.
+"""
 
 import dataclasses
 import json

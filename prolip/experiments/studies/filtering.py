@@ -35,17 +35,19 @@ REFERENCE = next(cell for cell in uncertainty.STUDY.cells if cell.name == "shape
 
 def pairs(cell: Cell, seed: int, folder: Path, train: Train) -> Prepared:
     """Writes the pairs of a seed, and the keys of those that the cell keeps."""
+    name = cell.name
+    # First: it may be at another process, and is then asked for again.
+    reference = train(REFERENCE, seed) if FILTERS[name] else None
     table, number = _write(seed, folder)
     changes: tuple[str, ...] = (f"config.data.mixture=('table:{table}=1.0',)",)
     every = np.arange(len(number))
     kept = every
-    name = cell.name
     if name == "any half":
         kept = np.random.default_rng([seed, 2]).permutation(every)[: round(KEPT * len(every))]
     elif name == "half of the fewest matches":
         kept = np.argsort(number, kind="stable")[: round(KEPT * len(every))]
-    elif FILTERS[name]:
-        kept = _filtered(FILTERS[name], table, seed, folder, train)
+    elif reference is not None:
+        kept = _filtered(FILTERS[name], table, folder, reference)
     metrics = {"pairs": float(len(kept)), "matches": float((number[kept] - 1).mean() / len(number))}
     if len(kept) < len(every):
         keys = folder / "keep.txt"
@@ -79,8 +81,8 @@ def _write(seed: int, folder: Path) -> tuple[Path, np.ndarray]:
     return path, np.array([found[row["caption"]] for row in rows])
 
 
-def _filtered(by: str, table: Path, seed: int, folder: Path, train: Train) -> np.ndarray:
-    model = load(train(REFERENCE, seed))
+def _filtered(by: str, table: Path, folder: Path, reference: Path) -> np.ndarray:
+    model = load(reference)
     sides = []
     for kind, column in (("image", "image"), ("text", "caption")):
         collection = open_collection(str(table), kind=kind, column=column)  # type: ignore[arg-type]
