@@ -56,7 +56,7 @@ BOUNDS = {
     **dict.fromkeys(
         (
             *("warmup_steps", "cooldown_steps", "max_skipped", "num_threads", "num_workers"),
-            *("prefetch", "block_rows", "triplet_margin", "pseudo_positives"),
+            *("prefetch", "block_rows", "text_block_rows", "triplet_margin", "pseudo_positives"),
         ),
         (0, math.inf),
     ),
@@ -140,6 +140,7 @@ class ModelConfig:
     # "cudnn": one kernel, for NVIDIA GPUs in bfloat16. Embedding always takes the other.
     attention: AttentionKernel = "einsum"
     block_rows: int = 0  # Of a device at a time, where they divide: few fit fast memory. 0: all.
+    text_block_rows: int = 0  # The same for texts, of which more fit. 0: as many as images.
     unroll: int = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0

@@ -124,10 +124,13 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
     frozen = config.optimizer.frozen == "towers"
     kept = []
     for count, image_tokens in views:
-        at_a_time = min(model.block_rows or count, count)
+        text_rows = model.text_block_rows or model.block_rows
         image, text = (
-            _tower(model, tower, tokens, tensor, 0 if frozen else count, at_a_time)
-            for tower, tokens in ((model.image, image_tokens), (model.text, model.text.length))
+            _tower(model, tower, tokens, tensor, 0 if frozen else count, min(at_a_time, count))
+            for tower, tokens, at_a_time in (
+                (model.image, image_tokens, model.block_rows or count),
+                (model.text, model.text.length, text_rows or count),
+            )
         )
         kept.append(max(image, text) if frozen else image + text)
     return max(kept) if parts > 1 or frozen else sum(kept)

@@ -56,6 +56,7 @@ class Report:
     pairs_per_device: int
     accumulation_steps: int
     block_rows: int
+    text_block_rows: int
     remat: str
     fits: bool
     out_of_memory: str  # The compiler's sentence; "" where it fits.
@@ -108,6 +109,7 @@ def summarize(
         pairs_per_device=config.global_batch // num_devices,
         accumulation_steps=config.accumulation_steps,
         block_rows=config.model.block_rows,
+        text_block_rows=config.model.text_block_rows,
         remat=config.model.remat,
         fits=fits,
         out_of_memory=compiled.out_of_memory,
@@ -210,8 +212,13 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     yield "mesh", " ".join(f"{axis}={size}" for axis, size in report.mesh.items())
     yield "global batch", f"{report.global_batch:,}"
     yield "pairs of a device", f"{report.pairs_per_device:,}"
-    parts = f"{report.accumulation_steps}, {report.block_rows or 'all'}, {report.remat}"
-    yield "accumulation steps, rows of a block, remat", parts
+    blocks = str(report.block_rows or "all")
+    if report.text_block_rows:
+        blocks += f" + {report.text_block_rows}"
+    yield (
+        "accumulation steps, rows of a block, remat",
+        f"{report.accumulation_steps}, {blocks}, {report.remat}",
+    )
     usable = f"of {report.usable_bytes / GIB:.2f} GiB"
     if report.memory is None:
         needs = re.search(r"\(([\d.]+)([KMGT])\)", report.out_of_memory)

@@ -1,5 +1,8 @@
 """Text tower: token ids to Gaussians."""
 
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -46,7 +49,7 @@ class TextTower(nnx.Module):
             tower,
             remat=config.remat,
             unroll=config.unroll,
-            block_rows=config.block_rows,
+            block_rows=config.text_block_rows or config.block_rows,
             kernel=config.attention,
             dtype=dtype,
             rngs=rngs,
@@ -59,6 +62,13 @@ class TextTower(nnx.Module):
 
     def __call__(self, tokens: Int[Array, "batch length"]) -> Gaussian:
         """Embeds token ids; a sequence may be shorter than the context, not longer."""
+        return self.views([tokens])[0]
+
+    def views(self, views: Sequence[jax.Array]) -> list[Gaussian]:
+        """The same for several lists of texts, in one way through."""
+        return [self._embedding(x) for x in self.transformer(*map(self._tokens, views))]
+
+    def _tokens(self, tokens: jax.Array) -> jax.Array:
         if tokens.shape[1] > self.max_length:
             raise ValueError(f"{tokens.shape[1]} tokens exceed the context of {self.max_length}")
         # Gathered whole first: a look-up in a split table makes XLA replicate the activations.
@@ -66,9 +76,10 @@ class TextTower(nnx.Module):
         x = table.at[tokens].get(out_sharding=spec("batch", "length", "embed"))
         extra = self.extra[...].astype(self.dtype)
         x = jnp.concatenate([x, sharding.repeat_rows(extra, len(x))], axis=1)
-        x = x + self.positions[...][None, : x.shape[1]].astype(self.dtype)
-        x = self.transformer(x)
-        x = self.norm_final(x[:, -len(extra) :] if self.slots is None else x)
+        return x + self.positions[...][None, : x.shape[1]].astype(self.dtype)
+
+    def _embedding(self, x: jax.Array) -> Gaussian:
+        x = self.norm_final(x[:, -len(self.extra[...]) :] if self.slots is None else x)
         mean = self.mean(x[:, -1])
         if self.log_var is None:
             return deterministic(mean) if self.slots is None else self.slots(mean, x)

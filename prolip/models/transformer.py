@@ -50,19 +50,26 @@ class Transformer(nnx.Module):
 
         self.blocks = jax.vmap(block)(jax.random.split(rngs.params(), config.depth))
 
-    def __call__(self, x: Float[Array, "batch length embed"]):
+    def __call__(self, *views: Float[Array, "_ _ embed"]) -> tuple[jax.Array, ...]:
+        """Runs views of any number of rows and lengths through the blocks, side by side.
+
+        In one scan, the gradient of a block is the sum over all views before it leaves the loop.
+        """
         run = Block.__call__
         if self.remat != "none":
             run = jax.checkpoint(run, prevent_cse=False, policy=POLICIES[self.remat])
 
-        def step(parts, block):
+        def step(views, block):
             # Written out, not a loop: what is kept for the backward pass is then copied once.
-            return tuple(run(block, x) for x in parts), None
+            return [[run(block, part) for part in parts] for parts in views], None
 
-        count = num_parts(len(x), self.block_rows)
-        parts = tuple(sharding.split_rows(x, count)) if count > 1 else (x,)
+        parts = [self._split(x) for x in views]
         parts, _ = jax.lax.scan(step, parts, self.blocks, unroll=self.unroll)
-        return sharding.merge_rows(jnp.stack(parts)) if count > 1 else parts[0]
+        return tuple(sharding.merge_rows(jnp.stack(p)) if len(p) > 1 else p[0] for p in parts)
+
+    def _split(self, x: jax.Array) -> list[jax.Array]:
+        count = num_parts(len(x), self.block_rows)
+        return list(sharding.split_rows(x, count)) if count > 1 else [x]
 
 
 def num_parts(num_rows: int, block_rows: int) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,9 +18,10 @@ from prolip.models.text import TextTower
 from prolip.models.vit import ImageTower
 
 Params = dict[str, Any]
+View = tuple[jax.Array, jax.Array, jax.Array | None]  # Images, tokens, and the patches kept.
 # Of a ModelConfig: how a model is computed or was initialised, not what its parameters mean.
 FREE = (
-    *("dtype", "attention", "remat", "block_rows", "unroll"),
+    *("dtype", "attention", "remat", "block_rows", "text_block_rows", "unroll"),
     *("logit_scale_init", "logit_bias_init", "log_var_init"),
 )
 
@@ -53,6 +55,13 @@ class TwoTower:
     def text(self, params: Params, tokens: jax.Array) -> Gaussian:
         """Token ids [B, L] to Gaussians."""
         return nnx.merge(self.graphdef, params).text(tokens)
+
+    def views(self, params: Params, views: Sequence[View]) -> list[tuple[Gaussian, Gaussian]]:
+        """Images, texts and `keep` of several views to their Gaussians, in one way through."""
+        towers = nnx.merge(self.graphdef, params)
+        images = towers.image.views([(images, keep) for images, _, keep in views])
+        texts = towers.text.views([tokens for _, tokens, _ in views])
+        return list(zip(images, texts, strict=True))
 
 
 def build(config: ModelConfig) -> TwoTower:

@@ -1,5 +1,7 @@
 """Image tower: normalised pixels to Gaussians."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -65,6 +67,14 @@ class ImageTower(nnx.Module):
         keep: Int[Array, " kept"] | None = None,
     ) -> Gaussian:
         """Embeds images; `keep` lists, in order, the patches that a masked view has."""
+        return self.views([(images, keep)])[0]
+
+    def views(self, views: Sequence[tuple[jax.Array, jax.Array | None]]) -> list[Gaussian]:
+        """The same for several lists of images, each with its `keep`, in one way through."""
+        tokens = [self._tokens(images, keep) for images, keep in views]
+        return [self._embedding(x) for x in self.transformer(*tokens)]
+
+    def _tokens(self, images: jax.Array, keep: jax.Array | None) -> jax.Array:
         x = self.embed(patches(images, self.patch), out_sharding=spec("batch", "length", "embed"))
         positions = self.positions[...].astype(self.dtype)
         num_extra = len(self.extra[...])
@@ -72,9 +82,10 @@ class ImageTower(nnx.Module):
         if keep is not None:
             x = jnp.take(x, keep, axis=1)
         extra = self.extra[...].astype(self.dtype) + positions[:num_extra]
-        x = jnp.concatenate([sharding.repeat_rows(extra, len(x)), x], axis=1)
-        x = self.transformer(self.norm_pre(x))
-        x = self.norm_post(x[:, :num_extra] if self.slots is None else x)
+        return self.norm_pre(jnp.concatenate([sharding.repeat_rows(extra, len(x)), x], axis=1))
+
+    def _embedding(self, x: jax.Array) -> Gaussian:
+        x = self.norm_post(x[:, : len(self.extra[...])] if self.slots is None else x)
         cls = x[:, 0]
         mean = self.mean(self.norm_post(cls) if self.heads == "released" else cls)
         if self.log_var is None:

@@ -20,6 +20,7 @@ FREE = (
     "config.model.remat",
     "config.model.attention",
     "config.model.block_rows",
+    "config.model.text_block_rows",
     "config.model.unroll",
     "config.data.data_dir",
     "config.data.index_dir",

@@ -20,7 +20,7 @@ from prolip.losses.check import check_frozen
 from prolip.losses.objective import Embeddings, objective
 from prolip.models.attention import check_kernel
 from prolip.models.text import masked
-from prolip.models.two_tower import TwoTower
+from prolip.models.two_tower import TwoTower, View
 from prolip.sharding import spec
 from prolip.train import accumulate, frozen
 from prolip.train.mixup import mixup
@@ -106,18 +106,17 @@ def loss_and_grads(
     weight = None
     if config.data.augment.mixup:
         images, weight = mixup(images, jax.random.fold_in(key, 1), config.data.augment.mixup)
-    passes = [accumulate.Pass(_encode(model), (images, batch.text), config.accumulation_steps)]
+    views: list[View] = [(images, batch.text, None)]
     if goal.inclusion_masked:
         # Not of `key` itself: its halves are what folding in 0 and 1 gives.
         keep_key, text_key = jax.random.split(jax.random.fold_in(key, 2))
         rows = jax.tree.map(functools.partial(every, stride=goal.mask_every), (images, batch.text))
         texts = _mask_texts(rows[1], text_key, goal.mask_text_drop, text_ids)
-        keep = kept_patches(keep_key, config)
-        # No part of the masked pass is larger than a part of the whole one.
-        num_parts = max(1, config.accumulation_steps // goal.mask_every)
-        passes.append(accumulate.Pass(_encode(model), (rows[0], texts), num_parts, keep))
+        views.append((rows[0], texts, kept_patches(keep_key, config)))
+    passes = _passes(model, views, config)
 
-    def loss(params: Any, embeddings: Sequence[tuple[Gaussian, Gaussian]]):
+    def loss(params: Any, found: Sequence[Sequence[tuple[Gaussian, Gaussian]]]):
+        embeddings = [pair for views in found for pair in views]
         originals = masks = None
         if len(embeddings) == 2:
             originals = jax.tree.map(
@@ -208,14 +207,22 @@ def digest(batch: Batch) -> jax.Array:
     return (mixed ^ (mixed >> 15)).sum(dtype=jnp.uint32)
 
 
-def _encode(model: TwoTower):
-    def encode(
-        params: Any, inputs: tuple[jax.Array, jax.Array], keep: jax.Array | None
-    ) -> tuple[Gaussian, Gaussian]:
-        images, tokens = inputs
-        return model.image(params, images, keep), model.text(params, tokens)
+def _passes(model: TwoTower, views: Sequence[View], config: TrainConfig) -> list[accumulate.Pass]:
+    """All views in one way through the towers; each by itself where it is cut into parts."""
 
-    return encode
+    def encode(params: Any, inputs: Any, keeps: Any) -> list[tuple[Gaussian, Gaussian]]:
+        return model.views(params, [(*two, keep) for two, keep in zip(inputs, keeps, strict=True)])
+
+    def one_pass(views: Sequence[View], num_parts: int) -> accumulate.Pass:
+        inputs = [(images, tokens) for images, tokens, _ in views]
+        return accumulate.Pass(encode, inputs, num_parts, [keep for *_, keep in views])
+
+    steps = config.accumulation_steps
+    if steps == 1:
+        return [one_pass(views, 1)]
+    # No part of masked views is larger than a part of the whole ones.
+    parts = (steps, max(1, steps // config.objective.mask_every))
+    return [one_pass([view], num_parts) for view, num_parts in zip(views, parts, strict=False)]
 
 
 def _mask_texts(tokens: jax.Array, key: jax.Array, drop: float, ids: TextIds) -> jax.Array:

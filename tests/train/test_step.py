@@ -156,10 +156,13 @@ def test_accumulation_is_exact(steps):
 
 
 @pytest.mark.slow
-def test_towers_in_parts_are_exact():
+@pytest.mark.parametrize("text_rows", [0, 16])
+def test_towers_in_parts_are_exact(text_rows):
     expected = gradients(config_of(), 1)
     config = config_of()
-    model = dataclasses.replace(config.model, remat="hidden", block_rows=32)
+    model = dataclasses.replace(
+        config.model, remat="hidden", block_rows=32, text_block_rows=text_rows
+    )
     config = dataclasses.replace(config, model=model)
     assert_same(gradients(config, 2), expected)
 
