@@ -59,7 +59,9 @@ ended() { # Deletes the slice, and ends with the code given.
 }
 
 # gcloud does not hand on exit codes, so each worker says its own.
-command="cd prolip && export LIBTPU_INIT_ARGS=$(printf '%q' "${LIBTPU_INIT_ARGS:-}") && launch/keep_running.sh .venv/bin/prolip$(printf ' %q' "$@" --distributed auto)
+options=
+[ -z "${LIBTPU_INIT_ARGS:-}" ] || options="export LIBTPU_INIT_ARGS=$(printf '%q' "$LIBTPU_INIT_ARGS") && "
+command="cd prolip && ${options}launch/keep_running.sh .venv/bin/prolip$(printf ' %q' "$@" --distributed auto)
   echo \"prolip ended with code \$?\""
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

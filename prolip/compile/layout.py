@@ -120,20 +120,27 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
     if goal.inclusion_masked:
         share = max(1, parts // goal.mask_every)
         views.append((rows // goal.mask_every // share, int(goal.mask_image_keep * patches)))
-    # Passes run one after the other; without accumulation all are kept until the backward pass.
+    # Views run part after part; without accumulation all are kept until the backward pass.
     frozen = config.optimizer.frozen == "towers"
     kept = []
+    text_rows = model.text_block_rows or model.block_rows
     for count, image_tokens in views:
-        text_rows = model.text_block_rows or model.block_rows
         image, text = (
-            _tower(model, tower, tokens, tensor, 0 if frozen else count, min(at_a_time, count))
-            for tower, tokens, at_a_time in (
-                (model.image, image_tokens, model.block_rows or count),
-                (model.text, model.text.length, text_rows or count),
+            _tower(
+                model, tower, tokens, tensor, 0 if frozen else count, _at_a_time(count, block_rows)
+            )
+            for tower, tokens, block_rows in (
+                (model.image, image_tokens, model.block_rows),
+                (model.text, model.text.length, text_rows),
             )
         )
         kept.append(max(image, text) if frozen else image + text)
     return max(kept) if parts > 1 or frozen else sum(kept)
+
+
+def _at_a_time(rows: int, block_rows: int) -> int:
+    """Rows that run through a block together: all where they don't divide, as in the towers."""
+    return block_rows if block_rows and rows % block_rows == 0 else rows
 
 
 def _tower(
@@ -175,8 +182,14 @@ def loss_bytes(config: TrainConfig, rows: int) -> int:
 
 
 def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Exchange]:
-    """What devices exchange, by the rules of `prolip.sharding`; each pass through the towers."""
-    passes = (2 if config.objective.inclusion_masked else 1) * config.accumulation_steps
+    """What devices exchange, by the rules of `prolip.sharding`.
+
+    A way through the towers gathers its weights once, for all views in it; each view and part has
+    gradients of its own.
+    """
+    goal, steps = config.objective, config.accumulation_steps
+    uses = steps + (max(1, steps // goal.mask_every) if goal.inclusion_masked else 0)
+    ways = uses if steps > 1 else 1
     size = jnp.dtype(config.model.dtype).itemsize
     frozen = config.optimizer.frozen
     trained = split(params, frozen)[0]
@@ -192,15 +205,15 @@ def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Ex
             found.append(Exchange(what, kind, axes, nbytes, moved))
 
     # Products are made of weights in the type of the computation, and so are their gradients.
-    gathers = passes * (1 if config.model.remat == "none" else 2) + passes
+    gathers = ways * (1 if config.model.remat == "none" else 2) + ways
     if frozen == "towers":
-        gathers = passes
+        gathers = ways
     add("weights of the layers", "all-gather", "fsdp", gathers * size * count // tensor, fsdp)
-    add("gradients", "reduce-scatter", "fsdp", passes * size * learnt // tensor, fsdp)
+    add("gradients", "reduce-scatter", "fsdp", uses * size * learnt // tensor, fsdp)
     if sharding.only_data(mesh):  # Added up on each device first: `sharding.per_device`.
         add("gradients", "all-reduce", "data", 4 * own, data)
     else:
-        add("gradients", "all-reduce", "data", passes * size * own, data)
+        add("gradients", "all-reduce", "data", uses * size * own, data)
     tokens = sum(
         (length + extra_tokens(config.model.heads)) * tower.width * tower.depth
         for length, tower in (

@@ -214,7 +214,7 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     yield "pairs of a device", f"{report.pairs_per_device:,}"
     blocks = str(report.block_rows or "all")
     if report.text_block_rows:
-        blocks += f" + {report.text_block_rows}"
+        blocks += f" (texts {report.text_block_rows})"
     yield (
         "accumulation steps, rows of a block, remat",
         f"{report.accumulation_steps}, {blocks}, {report.remat}",

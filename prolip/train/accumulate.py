@@ -21,7 +21,7 @@ class Pass(NamedTuple):
     """One way through the towers."""
 
     encode: Callable[[Any, Any, Any], Any]  # (params, inputs, shared) -> embeddings, row by row.
-    inputs: Any  # Tree of arrays [rows, ...].
+    inputs: Any  # Tree of arrays [rows, ...]; of other numbers of rows only where num_parts is 1.
     num_parts: int
     shared: Any = None  # Tree of arrays that all rows have in common.
 

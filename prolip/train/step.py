@@ -116,7 +116,7 @@ def loss_and_grads(
     passes = _passes(model, views, config)
 
     def loss(params: Any, found: Sequence[Sequence[tuple[Gaussian, Gaussian]]]):
-        embeddings = [pair for views in found for pair in views]
+        embeddings = [pair for pairs in found for pair in pairs]
         originals = masks = None
         if len(embeddings) == 2:
             originals = jax.tree.map(
@@ -213,16 +213,16 @@ def _passes(model: TwoTower, views: Sequence[View], config: TrainConfig) -> list
     def encode(params: Any, inputs: Any, keeps: Any) -> list[tuple[Gaussian, Gaussian]]:
         return model.views(params, [(*two, keep) for two, keep in zip(inputs, keeps, strict=True)])
 
-    def one_pass(views: Sequence[View], num_parts: int) -> accumulate.Pass:
-        inputs = [(images, tokens) for images, tokens, _ in views]
-        return accumulate.Pass(encode, inputs, num_parts, [keep for *_, keep in views])
+    def one_pass(some: Sequence[View], num_parts: int) -> accumulate.Pass:
+        inputs = [(images, tokens) for images, tokens, _ in some]
+        return accumulate.Pass(encode, inputs, num_parts, [keep for *_, keep in some])
 
     steps = config.accumulation_steps
     if steps == 1:
         return [one_pass(views, 1)]
     # No part of masked views is larger than a part of the whole ones.
     parts = (steps, max(1, steps // config.objective.mask_every))
-    return [one_pass([view], num_parts) for view, num_parts in zip(views, parts, strict=False)]
+    return [one_pass([view], n) for view, n in zip(views, parts[: len(views)], strict=True)]
 
 
 def _mask_texts(tokens: jax.Array, key: jax.Array, drop: float, ids: TextIds) -> jax.Array:

@@ -156,15 +156,18 @@ def test_accumulation_is_exact(steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text_rows", [0, 16])
-def test_towers_in_parts_are_exact(text_rows):
+@pytest.mark.parametrize(
+    ("devices", "mesh", "rows", "text_rows"),
+    [(2, None, 32, 0), (2, None, 32, 16), (8, MeshConfig(2, 2, 2), 8, 4)],
+)
+def test_towers_in_parts_are_exact(devices, mesh, rows, text_rows):
     expected = gradients(config_of(), 1)
     config = config_of()
     model = dataclasses.replace(
-        config.model, remat="hidden", block_rows=32, text_block_rows=text_rows
+        config.model, remat="hidden", block_rows=rows, text_block_rows=text_rows
     )
     config = dataclasses.replace(config, model=model)
-    assert_same(gradients(config, 2), expected)
+    assert_same(gradients(config, devices, mesh), expected)
 
 
 @pytest.mark.slow
