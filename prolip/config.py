@@ -140,7 +140,7 @@ class ModelConfig:
     # "cudnn": one kernel, for NVIDIA GPUs in bfloat16. Embedding always takes the other.
     attention: AttentionKernel = "einsum"
     block_rows: int = 0  # Of a device at a time, where they divide: few fit fast memory. 0: all.
-    text_block_rows: int = 0  # The same for texts, of which more fit. 0: as many as images.
+    text_block_rows: int = 0  # The same for texts, of which more fit. 0: as `block_rows`.
     unroll: int = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
     logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0
@@ -150,6 +150,11 @@ class ModelConfig:
     def dim(self) -> int:
         """Numbers of an embedding: all slots one after the other."""
         return self.slots.count * self.embed_dim
+
+    @property
+    def rows_of_texts(self) -> int:
+        """Texts of a device at a time; 0: all."""
+        return self.text_block_rows or self.block_rows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from prolip.config import (
 from prolip.losses import streamed
 from prolip.models import two_tower
 from prolip.models.heads import extra_tokens
+from prolip.models.transformer import own_parts
 from prolip.train import step
 from prolip.train.frozen import split
 from prolip.train.optimizer import make_optimizer
@@ -123,24 +124,16 @@ def activations(config: TrainConfig, rows: int, tensor: int) -> int:
     # Views run part after part; without accumulation all are kept until the backward pass.
     frozen = config.optimizer.frozen == "towers"
     kept = []
-    text_rows = model.text_block_rows or model.block_rows
     for count, image_tokens in views:
         image, text = (
-            _tower(
-                model, tower, tokens, tensor, 0 if frozen else count, _at_a_time(count, block_rows)
-            )
-            for tower, tokens, block_rows in (
-                (model.image, image_tokens, model.block_rows),
-                (model.text, model.text.length, text_rows),
+            _tower(model, tower, tokens, tensor, 0 if frozen else count, count // num_parts)
+            for tower, tokens, num_parts in (
+                (model.image, image_tokens, own_parts(count, model.block_rows)),
+                (model.text, model.text.length, own_parts(count, model.rows_of_texts)),
             )
         )
         kept.append(max(image, text) if frozen else image + text)
     return max(kept) if parts > 1 or frozen else sum(kept)
-
-
-def _at_a_time(rows: int, block_rows: int) -> int:
-    """Rows that run through a block together: all where they don't divide, as in the towers."""
-    return block_rows if block_rows and rows % block_rows == 0 else rows
 
 
 def _tower(

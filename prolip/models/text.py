@@ -49,7 +49,7 @@ class TextTower(nnx.Module):
             tower,
             remat=config.remat,
             unroll=config.unroll,
-            block_rows=config.text_block_rows or config.block_rows,
+            block_rows=config.rows_of_texts,
             kernel=config.attention,
             dtype=dtype,
             rngs=rngs,

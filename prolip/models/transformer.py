@@ -74,7 +74,11 @@ class Transformer(nnx.Module):
 
 def num_parts(num_rows: int, block_rows: int) -> int:
     """Parts of so many rows of a device that a batch has; 1 where they don't divide."""
-    if not block_rows:
-        return 1
-    own = num_rows if sharding.no_mesh() else num_rows // sharding.batch_shards()
-    return own // block_rows if own % block_rows == 0 else 1
+    return own_parts(
+        num_rows if sharding.no_mesh() else num_rows // sharding.batch_shards(), block_rows
+    )
+
+
+def own_parts(own_rows: int, block_rows: int) -> int:
+    """The same for the rows of one device."""
+    return own_rows // block_rows if block_rows and own_rows % block_rows == 0 else 1

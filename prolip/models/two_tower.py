@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,19 @@ from prolip.models.text import TextTower
 from prolip.models.vit import ImageTower
 
 Params = dict[str, Any]
-View = tuple[jax.Array, jax.Array, jax.Array | None]  # Images, tokens, and the patches kept.
 # Of a ModelConfig: how a model is computed or was initialised, not what its parameters mean.
 FREE = (
     *("dtype", "attention", "remat", "block_rows", "text_block_rows", "unroll"),
     *("logit_scale_init", "logit_bias_init", "log_var_init"),
 )
+
+
+class View(NamedTuple):
+    """Images and texts that go through the towers together, row by row."""
+
+    images: jax.Array  # [B, H, W, 3].
+    tokens: jax.Array  # [B, L].
+    keep: jax.Array | None = None  # The patches of a masked view; None: all.
 
 
 class _Towers(nnx.Module):
@@ -57,10 +64,10 @@ class TwoTower:
         return nnx.merge(self.graphdef, params).text(tokens)
 
     def views(self, params: Params, views: Sequence[View]) -> list[tuple[Gaussian, Gaussian]]:
-        """Images, texts and `keep` of several views to their Gaussians, in one way through."""
+        """Several views, each of its own B, H, W and L, to their Gaussians, in one way through."""
         towers = nnx.merge(self.graphdef, params)
-        images = towers.image.views([(images, keep) for images, _, keep in views])
-        texts = towers.text.views([tokens for _, tokens, _ in views])
+        images = towers.image.views([(view.images, view.keep) for view in views])
+        texts = towers.text.views([view.tokens for view in views])
         return list(zip(images, texts, strict=True))
 
 

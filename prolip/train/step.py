@@ -106,13 +106,13 @@ def loss_and_grads(
     weight = None
     if config.data.augment.mixup:
         images, weight = mixup(images, jax.random.fold_in(key, 1), config.data.augment.mixup)
-    views: list[View] = [(images, batch.text, None)]
+    views = [View(images, batch.text)]
     if goal.inclusion_masked:
         # Not of `key` itself: its halves are what folding in 0 and 1 gives.
         keep_key, text_key = jax.random.split(jax.random.fold_in(key, 2))
         rows = jax.tree.map(functools.partial(every, stride=goal.mask_every), (images, batch.text))
         texts = _mask_texts(rows[1], text_key, goal.mask_text_drop, text_ids)
-        views.append((rows[0], texts, kept_patches(keep_key, config)))
+        views.append(View(rows[0], texts, kept_patches(keep_key, config)))
     passes = _passes(model, views, config)
 
     def loss(params: Any, found: Sequence[Sequence[tuple[Gaussian, Gaussian]]]):
@@ -211,11 +211,12 @@ def _passes(model: TwoTower, views: Sequence[View], config: TrainConfig) -> list
     """All views in one way through the towers; each by itself where it is cut into parts."""
 
     def encode(params: Any, inputs: Any, keeps: Any) -> list[tuple[Gaussian, Gaussian]]:
-        return model.views(params, [(*two, keep) for two, keep in zip(inputs, keeps, strict=True)])
+        some = [View(*two, keep=keep) for two, keep in zip(inputs, keeps, strict=True)]
+        return model.views(params, some)
 
     def one_pass(some: Sequence[View], num_parts: int) -> accumulate.Pass:
-        inputs = [(images, tokens) for images, tokens, _ in some]
-        return accumulate.Pass(encode, inputs, num_parts, [keep for *_, keep in some])
+        inputs = [(view.images, view.tokens) for view in some]
+        return accumulate.Pass(encode, inputs, num_parts, [view.keep for view in some])
 
     steps = config.accumulation_steps
     if steps == 1:

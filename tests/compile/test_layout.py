@@ -68,6 +68,22 @@ def test_gradients_are_exchanged_as_the_compiled_step_does(changes):
     assert memory.reused == pytest.approx(kept.parameters + kept.optimizer, rel=0.01)
 
 
+@pytest.mark.slow
+def test_masked_views_gather_no_weights_of_their_own():
+    def gathered(masked):
+        config = config_of(
+            "full", mesh=MeshConfig(4, 2, 1), objective=ObjectiveConfig(inclusion_masked=masked)
+        )
+        told = {e.what: e for e in layout(config).exchanges}["weights of the layers"].nbytes
+        step = program.compile_step(config, sharding.make_mesh(config.mesh)).executable.as_text()
+        found = hlo.collectives(hlo.parse(step))
+        return told, sum(c.nbytes for c in found if c.kind == "all-gather")
+
+    (told, plain), (told_, with_views) = gathered(0.0), gathered(0.1)
+    assert told_ == told
+    assert with_views == pytest.approx(plain, rel=0.1)
+
+
 def test_remat_and_accumulation_keep_less():
     kept = [layout(config_of(remat)).activations for remat in ("none", "dots", "hidden", "full")]
     assert kept == sorted(kept, reverse=True)

@@ -33,8 +33,8 @@ def views_of(model):
 
 def one_by_one(model, params, views):
     return [
-        (model.image(params, images, keep), model.text(params, tokens))
-        for images, tokens, keep in views
+        (model.image(params, view.images, view.keep), model.text(params, view.tokens))
+        for view in views
     ]
 
 
@@ -46,7 +46,7 @@ def test_views_together_are_the_views_one_by_one(text_rows, text_parts):
         model = two_tower.build(dataclasses.replace(CONFIG, text_block_rows=text_rows))
         params = model.init(jax.random.key(1))
         views = [
-            (*sharding.to_global(mesh, (images, tokens)), keep)
+            two_tower.View(*sharding.to_global(mesh, (images, tokens)), keep)
             for images, tokens, keep in views_of(model)
         ]
         compare(model, params, views)
