@@ -211,7 +211,8 @@ def _passes(model: TwoTower, views: Sequence[View], config: TrainConfig) -> list
     """All views in one way through the towers; each by itself where it is cut into parts."""
 
     def encode(params: Any, inputs: Any, keeps: Any) -> list[tuple[Gaussian, Gaussian]]:
-        some = [View(*two, keep=keep) for two, keep in zip(inputs, keeps, strict=True)]
+        pairs = zip(inputs, keeps, strict=True)
+        some = [View(images, tokens, keep) for (images, tokens), keep in pairs]
         return model.views(params, some)
 
     def one_pass(some: Sequence[View], num_parts: int) -> accumulate.Pass:
