@@ -11,7 +11,7 @@ ARGS ?=
 export JAX_PLATFORMS ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-beam bench lint format types clean
+.PHONY: help demo test test-slow test-beam bench build lint format types clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,10 @@ bench: $(STAMP)  ## Time the parts on this machine at small sizes; tables here, 
 	bench checkpoints --size vit_s16 --repeats 2; \
 	bench search --items 50000 --repeats 3; \
 	bench retrieval --images 2000 --texts 10000 --repeats 2
+
+build: $(STAMP)  ## Build the wheel and the source distribution into dist/.
+	@echo "build: writes a wheel and a source distribution into dist/."
+	@$(BIN)/python -m hatchling build -d dist
 
 lint: $(STAMP)  ## Check style and formatting.
 	@echo "lint: checks style and formatting with ruff; \`make format\` mends most of it."

@@ -87,7 +87,7 @@ class Commands:
 
     def _start(self, words: Sequence[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "prolip.cli.main", *words],
+            [sys.executable, "-m", "prolip", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def prolip(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "prolip.cli.main", *words], check=True)
+    subprocess.run([sys.executable, "-m", "prolip", *words], check=True)
 
 
 def save(path: Path, name: str, seed: int, record: dict) -> None:

@@ -61,7 +61,7 @@ def main() -> None:
 def starter(name: str, config: str, overrides: list[str], folder: Path) -> Callable[[], Start]:
     """What starts a process as `name` says."""
     data, programs, workdir = (folder / part for part in ("data", "programs", "run"))
-    command = [sys.executable, "-m", "prolip.cli.main", "train", "--config", config]
+    command = [sys.executable, "-m", "prolip", "train", "--config", config]
     command += ["--workdir", str(workdir), f"--config.data.data_dir={data}", *overrides]
     if name == "import":
         command = [sys.executable, "-c", IMPORT]

@@ -72,7 +72,7 @@ def _train_and_evaluate(config: str, workdir: Path, overrides: list[str], consol
 def _step(console: Console, name: str, words: list[str]) -> int:
     console.print()
     console.rule(f"[bold]{name}[/]  [dim]prolip {shlex.join(words)}[/]", align="left")
-    return subprocess.run([sys.executable, "-m", "prolip.cli.main", *words], check=False).returncode
+    return subprocess.run([sys.executable, "-m", "prolip", *words], check=False).returncode
 
 
 def _program(name: str) -> str:
@@ -101,12 +101,15 @@ def _table(runs: Mapping[str, Path | Mapping[str, float]]) -> Table:
 
 def _what_next(workdir: Path, seconds: float, console: Console) -> None:
     place = shlex.quote(str(workdir))
-    python, prolip = _program("python"), _program("prolip")
+    prolip = _program("prolip")
     lines = [
         f"Done in {seconds / 60:.1f} minutes. The report: [bold]{workdir / 'report.html'}[/]",
         "",
         "What to try next",
-        f'  search a caption    {python} examples/search.py {place} "smiling cat"',
+        f"  embed the images    {prolip} embed --checkpoint {place} --data tfds:emoji:test "
+        "--out emoji.emb",
+        f"  search them         {prolip} index emoji.emb",
+        f'                      {prolip} search emoji.emb "smiling cat"',
         f"  train longer        {prolip} train --config emoji --workdir runs/long "
         "--config.total_steps=10000",
         "  your own data       README, section 'Train on your own data'",

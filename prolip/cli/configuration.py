@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser, default: str = "") -> None:
         required=not default,
         metavar="FILE",
         help="file with get_config(), or the name of one in configs/; NAME:VARIANT where\n"
-        "the file knows variants; "
+        "the file has variants; "
         "--config.optimizer.learning_rate=1e-3 overrides a key, and so on",
     )
     parser.set_defaults(overrides=[])
@@ -46,9 +46,11 @@ def load(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
 
 
 def find(name: str) -> Path:
-    """A configuration file by path, or by name in `configs/` here or in the checkout."""
-    checkout = Path(prolip.__file__).parents[1]
-    folders = (Path(FOLDER), checkout / FOLDER)
+    """Returns a configuration file, given by its path or by its name in `configs/`.
+
+    A folder `configs/` here comes before the configurations of the package.
+    """
+    folders = (Path(FOLDER), shipped())
     candidates = [Path(name), *(folder / f"{name}.py" for folder in folders)]
     for candidate in candidates:
         if candidate.is_file():
@@ -57,6 +59,13 @@ def find(name: str) -> Path:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}, of" if near else "give a file, or one of:"
     raise ConfigError(f"no configuration {name!r}; {hint} {', '.join(known)}")
+
+
+def shipped() -> Path:
+    """Returns the folder of the package's configurations, inside a wheel or beside the package."""
+    package = Path(prolip.__file__).parent
+    inside = package / FOLDER
+    return inside if inside.is_dir() else package.parent / FOLDER
 
 
 def _sentence(error: Exception) -> str:

@@ -58,7 +58,7 @@ def run_processes(
             if logs is not None:
                 log = stack.enter_context((logs / f"process_{index}.log").open("ab"))
             child = subprocess.Popen(
-                [sys.executable, "-m", "prolip.cli.main", *command],
+                [sys.executable, "-m", "prolip", *command],
                 env=os.environ | environment(index, processes, port, devices),
                 stdin=subprocess.DEVNULL,
                 stdout=log if index else subprocess.PIPE,
