@@ -25,8 +25,19 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
     make = _muon if config.name == "muon" else _adamw
     optimizer = make(config, rate)
     if config.grad_clip_norm > 0:
-        optimizer = optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), optimizer)
+        optimizer = _clipped(optimizer, config.grad_clip_norm)
     return only_trained(optimizer, config.frozen)
+
+
+def _clipped(optimizer: optax.GradientTransformation, norm: float) -> optax.GradientTransformation:
+    """`optimizer` on clipped gradients, with its own state alone: clipping may come and go."""
+    clip = optax.clip_by_global_norm(norm)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        updates, _ = clip.update(updates, optax.EmptyState(), params)
+        return optimizer.update(updates, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def _adamw(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -122,8 +133,6 @@ def check(config: OptimizerConfig, total_steps: int) -> None:
             f"config.optimizer: warmup_steps {warmup} and cooldown_steps {cooldown} don't fit into "
             f"config.total_steps {total_steps}"
         )
-    if config.name == "muon" and config.muon_scale <= 0:
-        raise ConfigError(f"config.optimizer.muon_scale must be > 0, got {config.muon_scale}")
 
 
 def decay_mask(params: Any) -> Any:

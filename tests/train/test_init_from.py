@@ -34,7 +34,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """Two steps that change nothing: the learning rate is zero."""
+    """Two steps that change nothing: the learning rate is zero in float32."""
     emoji = configuration.load("emoji")
     model = prolip.load(FIXTURES / "tiny").config
     data = dataclasses.replace(
@@ -48,7 +48,7 @@ def config(tmp_path_factory):
         total_steps=2,
         global_batch=64,
         model=model,
-        optimizer=OptimizerConfig(learning_rate=0.0, warmup_steps=1, weight_decay=0.0),
+        optimizer=OptimizerConfig(learning_rate=1e-46, warmup_steps=1, weight_decay=0.0),
         data=data,
         checkpoint=CheckpointConfig(every=1),
         logging=LoggingConfig(tensorboard=False),
