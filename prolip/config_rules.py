@@ -6,7 +6,6 @@ Bounds of single fields stand beside them: `prolip.config_bounds`.
 import difflib
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from prolip.config import CheckpointConfig, ConfigError, EvalConfig, TrainConfig, flatten, to_dict
 from prolip.config_bounds import check_bounds
@@ -17,23 +16,18 @@ TERMS = (
     *("ppcl", "siglip", "clip", "pcmepp", "pcme", "triplet", "sets", "sets_diversity"),
     *("bottleneck", "inclusion_image_text", "inclusion_masked", "inclusion_text_text"),
 )
-INCLUSION = tuple(f"config.objective.{name}" for name in TERMS if name.startswith("inclusion"))
-# Options that act only where one of some others has a certain value; None: any but zero or "".
-ONLY_WITH: tuple[tuple[str, tuple[str, ...], Any], ...] = (
-    ("config.optimizer.muon_scale", ("config.optimizer.name",), "muon"),
-    ("config.optimizer.muon_momentum", ("config.optimizer.name",), "muon"),
-    ("config.max_skipped", ("config.non_finite",), "skip"),
-    ("config.model.slots.alpha", ("config.model.slots.similarity",), "smooth_chamfer"),
-    ("config.objective.pcme_samples", ("config.objective.pcme",), None),
-    ("config.objective.pseudo_positives", ("config.objective.pcmepp",), None),
-    ("config.objective.triplet_margin", ("config.objective.triplet",), None),
-    ("config.objective.triplet_negatives", ("config.objective.triplet",), None),
-    ("config.objective.inclusion_scale", INCLUSION, None),
-    ("config.objective.inclusion_eps", INCLUSION, None),
-    ("config.objective.mask_every", ("config.objective.inclusion_masked",), None),
-    ("config.objective.mask_image_keep", ("config.objective.inclusion_masked",), None),
-    ("config.objective.mask_text_drop", ("config.objective.inclusion_masked",), None),
-    ("config.data.augment.jitter", ("config.data.augment.jitter_probability",), None),
+# Options that act only where another has a certain value; None: any but zero. Without those of
+# terms that are on by default: to switch a term off by its weight needs no comment.
+ONLY_WITH: tuple[tuple[str, str, str | None], ...] = (
+    ("config.optimizer.muon_scale", "config.optimizer.name", "muon"),
+    ("config.optimizer.muon_momentum", "config.optimizer.name", "muon"),
+    ("config.max_skipped", "config.non_finite", "skip"),
+    ("config.model.slots.alpha", "config.model.slots.similarity", "smooth_chamfer"),
+    ("config.objective.pcme_samples", "config.objective.pcme", None),
+    ("config.objective.pseudo_positives", "config.objective.pcmepp", None),
+    ("config.objective.triplet_margin", "config.objective.triplet", None),
+    ("config.objective.triplet_negatives", "config.objective.triplet", None),
+    ("config.data.augment.jitter", "config.data.augment.jitter_probability", None),
 )
 
 
@@ -78,10 +72,10 @@ def notes(config: TrainConfig) -> Iterator[str]:
             "hf or sentencepiece to read a tokenizer from a file"
         )
     ours, default = flatten(to_dict(config)), flatten(to_dict(TrainConfig()))
-    for key, others, needed in ONLY_WITH:
-        acts = any(ours[other] == needed if needed else ours[other] for other in others)
+    for key, other, needed in ONLY_WITH:
+        acts = ours[other] == needed if needed else ours[other]
         if ours[key] != default[key] and not acts:
-            condition = f"{others[0]}={needed}" if needed else f"a value of {' or '.join(others)}"
+            condition = f"{other}={needed}" if needed else f"a value of {other}"
             yield f"{key} has no effect without {condition}"
 
 

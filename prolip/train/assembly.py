@@ -166,16 +166,19 @@ class Start:
         return state._replace(params=_begun_with(params, state.params, like.params))
 
     def _saved_state(self, step: int, like: TrainState) -> TrainState:
+        saved, ours = _saved_config(self._store.assets(step)), self._config
         prefix = name_prefix(self._store.names(step, "optimizer"))
         try:
             wanted = to_items(like, prefix)
             items = {k: self._store.restore(step, k, v) for k, v in wanted.items()}
         except ContentsError as error:
-            saved = _saved_config(self._store.assets(step))
-            if sentence := other_state(saved, self._config):
+            if sentence := other_state(saved, ours):
                 raise ConfigError(sentence) from error
             raise
         state = from_items(items, like, prefix)
+        schedules = (saved.optimizer, saved.total_steps, ours.optimizer, ours.total_steps)
+        if sentence := optimizer.rate_change(*schedules, step):
+            self.notes.append(sentence)
         self._note_clipped_scale(float(np.exp(np.asarray(state.params["log_logit_scale"]))))
         return state
 

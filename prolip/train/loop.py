@@ -27,7 +27,7 @@ from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
 from prolip.train.resume import check_config, check_fingerprint, check_same_data
-from prolip.train.same_start import check_same_start
+from prolip.train.same_start import check_same_start, told_to_all
 from prolip.train.state import TrainState, to_items
 from prolip.watchdog import Alive, unwatched
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
@@ -79,10 +79,11 @@ def train(
         with a sentence and code 77: closing what is open would wait for the other.
     """
     console = Console(quiet=True) if jax.process_index() else console or Console()
+    with told_to_all():
+        if jax.process_index() == 0:  # Which alone writes to them.
+            trackers.check(config.logging)
     check_same_start(config, allow_changes)
     mesh = checked_mesh(config)
-    if jax.process_index() == 0:  # Which alone writes to them.
-        trackers.check(config.logging)
     workdir = open_workdir(path)
     for change in check_config(workdir, config, allow_changes):
         console.print(f"changed: {change}", highlight=False)

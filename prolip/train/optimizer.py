@@ -163,3 +163,29 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
         return config.learning_rate * jnp.where(step < warmup, rising, falling)
 
     return learning_rate
+
+
+def rate_change(
+    saved: OptimizerConfig, saved_steps: int, ours: OptimizerConfig, total_steps: int, step: int
+) -> str:
+    """Says how changed options move the learning rate at a resume; "" where they don't.
+
+    Args:
+      saved: options that the checkpoint was trained with.
+      saved_steps: `total_steps` at that time.
+      ours: options of this start.
+      total_steps: of this start.
+      step: steps done.
+    """
+    last = max(step - 1, 0)
+    before, after = (
+        float(schedule(config, steps)(last))
+        for config, steps in ((saved, saved_steps), (ours, total_steps))
+    )
+    if math.isclose(before, after, rel_tol=1e-3, abs_tol=1e-3 * ours.learning_rate):
+        return ""
+    following = float(schedule(ours, total_steps)(step))
+    return (
+        f"the learning rate was {before:.3g} at step {step} and goes on with {following:.3g}: its "
+        "schedule has changed"
+    )

@@ -4,9 +4,10 @@ Each process applies its own updates to its copy of the parameters: another lear
 host would make the copies drift apart without an error, another checkpoint interval would hang.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +28,7 @@ BY_HOST = (
     "config.data.prefetch",
     "config.data.cache",
 )
+FAILED = "failed"  # Instead of all keys of a process that can't start.
 SHOWN = 5  # Keys, and processes of each value, that a message names.
 
 
@@ -34,7 +36,8 @@ def check_same_start(config: TrainConfig, allow_changes: bool) -> None:
     """Compares configuration, `--allow-config-change` and code; every process calls it.
 
     Raises:
-      ConfigError: on every process, where one of them differs; names the keys and values.
+      ConfigError: on every process, where one of them differs, with the keys and values; or where
+        one can't start at all (`told_to_all`).
     """
     if jax.process_count() == 1:
         return
@@ -44,6 +47,25 @@ def check_same_start(config: TrainConfig, allow_changes: bool) -> None:
         "the SHA-256 of prolip's source code": code_digest(),
         "the version of jax": jax.__version__,
     }
+    _compare(mine)
+
+
+@contextlib.contextmanager
+def told_to_all() -> Iterator[None]:
+    """Lets an error of one process alone, such as a damaged file, end the start of all.
+
+    The others, which have no error, hear of it in `check_same_start`.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        if distributed.joined():
+            with contextlib.suppress(ConfigError):
+                _compare({FAILED: str(error)})
+        raise
+
+
+def _compare(mine: Mapping[str, Any]) -> None:
     text = json.dumps(mine)
     if differing(text.encode()):
         refuse(ConfigError(disagreement([json.loads(other) for other in texts_of_all(text)])))
@@ -65,11 +87,14 @@ def check_same_weights(identity: Mapping[str, str]) -> None:
 
 
 def disagreement(values: list[Mapping[str, Any]]) -> str:
-    """Says which keys differ between processes.
+    """Says which keys differ between processes, or which process can't start.
 
     Args:
       values: of each process by key; a key that a process lacks counts as None.
     """
+    failed = [i for i, mine in enumerate(values) if FAILED in mine]
+    if failed:
+        return f"{processes(failed)} can't start: {values[failed[0]][FAILED]}"
     parts = []
     for key in sorted(set().union(*values)):
         holders: dict[str, list[int]] = {}

@@ -1,5 +1,7 @@
 """The optimizer's state in a checkpoint: its names, its counts, and what else may be restored."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import optax
 import pytest
 
 from prolip.config import OptimizerConfig
-from prolip.train.optimizer import make_optimizer, schedule
+from prolip.train.optimizer import make_optimizer, rate_change, schedule
 from prolip.train.state import TrainState, at_step, from_items, name_prefix, to_items
 
 PARAMS = {
@@ -82,3 +84,18 @@ def test_the_rate_is_that_of_the_step_of_the_run_however_many_were_skipped(name)
     assert counts == {2, 10}  # Bias correction counts updates, the schedule steps.
     # A checkpoint of 0.1 that fell behind is put right by the next step.
     chex.assert_trees_all_equal_shapes_and_dtypes(moved, state)
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes", "sentence"),
+    [
+        (10, {}, ""),
+        (20, {}, "the learning rate was 3.81e-05 at step 10 and goes on with 0.000587"),
+        (10, {"weight_decay": 0.0}, ""),
+        (10, {"schedule": "constant"}, "goes on with 0.001"),
+    ],
+)
+def test_a_schedule_that_makes_the_rate_jump_at_a_resume_is_noted(steps, changes, sentence):
+    config = config_of("adamw")
+    said = rate_change(config, 10, dataclasses.replace(config, **changes), steps, 10)
+    assert sentence in said and bool(said) == bool(sentence)

@@ -73,6 +73,17 @@ def test_another_flag_or_version_of_the_code_is_refused(two, monkeypatch):
         same_start.check_same_start(TrainConfig(), False)
 
 
+def test_a_process_that_can_not_start_ends_the_start_of_all(two, monkeypatch):
+    two.append(json.dumps({same_start.FAILED: "unknown key config.optimiser"}))
+    with pytest.raises(ConfigError, match=r"process 1 can't start: unknown key config\.optimiser"):
+        same_start.check_same_start(TrainConfig(), False)
+    monkeypatch.setattr(same_start.distributed, "joined", lambda: True)
+    monkeypatch.setattr(same_start.distributed, "leave", lambda: None)
+    two[:] = [said_by(TrainConfig(), monkeypatch)]
+    with pytest.raises(ConfigError, match=r"^mine$"), same_start.told_to_all():
+        raise ConfigError("mine")
+
+
 def test_many_differences_are_a_short_sentence():
     values = [{f"config.{i}": rank > 3 for i in range(9)} for rank in range(20)]
     text = same_start.disagreement(values)
