@@ -69,6 +69,16 @@ class Ascending:
             raise ConfigError(f"{path}: must go from the least to the most, not {tuple(value)}")
 
 
+@dataclasses.dataclass(frozen=True)
+class NotAllZero:
+    """A tuple of weights, of which at least one counts."""
+
+    def check(self, value: Any, path: str) -> None:
+        """Raises ConfigError where all values are zero."""
+        if not any(value):
+            raise ConfigError(f"{path}: must not all be 0")
+
+
 Count = Annotated[int, Bound(least=1)]
 CountOrZero = Annotated[int, Bound(least=0)]
 Positive = Annotated[float, Bound(above=0)]

@@ -10,6 +10,7 @@ from prolip.config_bounds import (
     Fraction,
     FractionAboveZero,
     Length,
+    NotAllZero,
     NotNegative,
     OrMinusOne,
     Positive,
@@ -74,7 +75,7 @@ class DataConfig:
     # texts. Nested features are written with a slash: "captions/text", "json/caption". From
     # specific to general: evaluation reports by this level.
     caption_features: Strings = ("name", "keywords", "subgroup", "group")
-    caption_weights: tuple[NotNegative, ...] = (0.35, 0.35, 0.2, 0.1)
+    caption_weights: Annotated[tuple[NotNegative, ...], NotAllZero()] = (0.35, 0.35, 0.2, 0.1)
     caption_templates: Strings = ("{}",)  # One is drawn and filled for each training pair.
     # What of a text is drawn: all of it, or one or more of its sentences, the first or any.
     caption_sampling: CaptionSampling = "whole"

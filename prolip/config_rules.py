@@ -81,13 +81,13 @@ def notes(config: TrainConfig) -> Iterator[str]:
 
 def _check_checkpoints(config: CheckpointConfig) -> None:
     every, keep = config.every, config.keep_every
-    if not keep or keep % every == 0 or every % keep == 0:
-        return  # Where `every` is the multiple, all that is saved is kept.
+    if keep % every == 0:
+        return
     below, above = keep // every * every, (keep // every + 1) * every
     nearest = f"{below} or {above}" if below else f"{above}"
     raise ConfigError(
         f"config.checkpoint.keep_every: {keep} is not a multiple of config.checkpoint.every "
-        f"({every}), so most of its steps would never be saved; use {nearest}, or "
+        f"({every}), so not all of those steps would be saved; use {nearest}, or "
         f"every={math.gcd(every, keep)}, or 0 to keep none for good"
     )
 

@@ -89,6 +89,7 @@ def test_integers_serve_as_floats_but_not_the_reverse_and_booleans_as_neither():
         ("checkpoint.keep_every=-5", "must be at least 0"),
         ("eval.templates=()", "must not be empty"),
         ("data.caption_weights=(1.0, -1.0)", r"\[1\]: must be at least 0"),
+        ("data.caption_weights=(0.0, 0.0)", "must not all be 0"),
         ("data.std=(0.5, 0.0, 0.5)", r"\[1\]: must be above 0 and at most 1, not 0.0"),
         ("data.mean=(0.5,)", r"must have 3 values, not 1: \(0.5,\)"),
         ("data.mean=(123.7, 116.3, 103.5)", r"\[0\]: must be from 0 to 1"),

@@ -13,6 +13,7 @@ from prolip import config_rules, sharding
 from prolip.checkpoint import CheckpointStore
 from prolip.checkpoint.errors import ContentsError
 from prolip.config import ConfigError, TrainConfig, from_dict, to_dict
+from prolip.data import captions
 from prolip.data.image import Form, Preprocessing
 from prolip.data.pipeline import train_tokenizer
 from prolip.data.tokenizer import Tokenizer, load_tokenizer
@@ -42,10 +43,12 @@ def checked_mesh(config: TrainConfig) -> jax.sharding.Mesh:
 
     Raises:
       ConfigError: something about the configuration or the machine doesn't fit.
+      DataError: captions, their weights and templates don't fit together.
     """
     config_rules.check(config)
     mesh = sharding.make_mesh(config.mesh)
     step.check(config, mesh)
+    captions.check(config.data)
     two_tower.check(config.model)
     optimizer.check(config.optimizer, config.total_steps)
     return mesh
@@ -98,6 +101,9 @@ class Start:
         if config.init_from and config.data.tokenizer.kind == "train":
             tokenizer = self._source.tokenizer.with_length(length)
             self._refuse(other_tokenizer.of_options(config.data.tokenizer, tokenizer))
+            self.notes.append(
+                f"the tokenizer is that of config.init_from, with {tokenizer.vocab_size} entries"
+            )
         else:
             tokenizer = train_tokenizer(config.data, length)
             if config.init_from and self._source.has_tokenizer:
