@@ -1,7 +1,8 @@
 """The list of options and defaults, and the way between files, dictionaries and dataclasses.
 
 Long because it is the one list; its parts on data and on the objective are `prolip.config_data` and
-`prolip.config_objective`.
+`prolip.config_objective`. Bounds stand beside the fields (`prolip.config_bounds`); rules between
+several fields are in `prolip.config_rules`.
 
 Each part of the program receives its own dataclass, never the whole configuration. Files in
 `configs/` return an `ml_collections.ConfigDict` made from `TrainConfig`, so that
@@ -11,13 +12,24 @@ Each part of the program receives its own dataclass, never the whole configurati
 import ast
 import dataclasses
 import difflib
-import math
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import ml_collections
 
+from prolip.config_bounds import (
+    Bound,
+    Count,
+    CountOrZero,
+    Momentum,
+    NotNegative,
+    OrMinusOne,
+    Positive,
+    Strings,
+    check_bounds,
+)
+from prolip.config_bounds import ConfigError as ConfigError
 from prolip.config_data import AugmentConfig as AugmentConfig
 from prolip.config_data import CaptionSampling as CaptionSampling
 from prolip.config_data import Cleaning as Cleaning
@@ -40,70 +52,34 @@ NonFinite = Literal["stop", "skip"]
 Mode = Literal["max", "min"]
 
 
-# Least and largest value of the keys of these names, in any group.
-BOUNDS = {
-    **dict.fromkeys(
-        (
-            *("total_steps", "global_batch", "accumulation_steps", "image_size"),
-            *("patch", "width"),
-            *("depth", "num_heads", "mlp_dim", "length", "vocab_size", "embed_dim", "unroll"),
-            *("mask_every", "reference_world_size", "every", "batch", "block", "bins"),
-            *("keep_latest", "max_captions", "max_pixels", "max_logit_scale", "count"),
-            "pcme_samples",
-        ),
-        (1, math.inf),
-    ),
-    **dict.fromkeys(
-        (
-            *("warmup_steps", "cooldown_steps", "max_skipped", "num_threads", "num_workers"),
-            *("prefetch", "block_rows", "text_block_rows", "triplet_margin", "pseudo_positives"),
-        ),
-        (0, math.inf),
-    ),
-    **dict.fromkeys(
-        (
-            *("flip", "jitter_probability", "grey_probability", "mixup", "max_bad_fraction"),
-            *("mask_image_keep", "mask_text_drop", "caption_whole", "label_smoothing"),
-        ),
-        (0, 1),
-    ),
-    "logit_scale_init": (1e-6, math.inf),
-    "alpha": (1e-6, math.inf),
-}
-
-
-class ConfigError(ValueError):
-    """A configuration that can't be used; the message names the key and what is right."""
-
-
 @dataclasses.dataclass(frozen=True)
 class ImageTowerConfig:
     """A vision transformer over square images (arXiv 2010.11929)."""
 
-    image_size: int = 224  # Pixels a side.
-    patch: int = 16  # Pixels a side; divides image_size.
-    width: int = 768
-    depth: int = 12
-    num_heads: int = 12  # Divides width.
-    mlp_dim: int = 3072
+    image_size: Count = 224  # Pixels a side.
+    patch: Count = 16  # Pixels a side; divides image_size.
+    width: Count = 768
+    depth: Count = 12
+    num_heads: Count = 12  # Divides width.
+    mlp_dim: Count = 3072
     activation: Activation = (
         "gelu"  # "gelu" is the exact one; "quick_gelu" is x * sigmoid(1.702 x).
     )
-    norm_eps: float = 1e-5
+    norm_eps: Positive = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
 class TextTowerConfig:
     """A transformer over tokens without a causal mask; [UNC] and [CLS] are appended at the end."""
 
-    length: int = 64  # Tokens of a caption, padding included, without the two appended.
-    vocab_size: int = 32_100
-    width: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_dim: int = 3072
+    length: Count = 64  # Tokens of a caption, padding included, without the two appended.
+    vocab_size: Count = 32_100
+    width: Count = 768
+    depth: Count = 12
+    num_heads: Count = 12
+    mlp_dim: Count = 3072
     activation: Activation = "gelu"
-    norm_eps: float = 1e-6
+    norm_eps: Positive = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,16 +90,17 @@ class SlotsConfig:
     those that are nearest to it in the other set (arXiv 2211.16761). `prolip.slot_similarity`.
     """
 
-    count: int = 1
+    count: Count = 1
     similarity: SlotSimilarity = "max"
-    alpha: float = 16.0  # Of smooth_chamfer: the larger, the less do others than the nearest count.
+    # Of smooth_chamfer: the larger, the less do others than the nearest count.
+    alpha: Positive = 16.0
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Two towers that give Gaussians of the same dimension."""
 
-    embed_dim: int = 768
+    embed_dim: Count = 768
     image: ImageTowerConfig = ImageTowerConfig()
     text: TextTowerConfig = TextTowerConfig()
     # "paper": log_var from each tower's own [UNC]; "released": as the published checkpoints are
@@ -139,10 +116,11 @@ class ModelConfig:
     remat: Remat = "none"
     # "cudnn": one kernel, for NVIDIA GPUs in bfloat16. Embedding always takes the other.
     attention: AttentionKernel = "einsum"
-    block_rows: int = 0  # Of a device at a time, where they divide: few fit fast memory. 0: all.
-    text_block_rows: int = 0  # The same for texts, of which more fit. 0: as `block_rows`.
-    unroll: int = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
-    logit_scale_init: float = 1 / 0.07  # Applied scale; its log is the parameter.
+    # Rows of a device at a time, where they divide: few fit fast memory. 0: all.
+    block_rows: CountOrZero = 0
+    text_block_rows: CountOrZero = 0  # The same for texts, of which more fit. 0: as `block_rows`.
+    unroll: Count = 1  # Blocks in a turn of the scan: more is faster on CPUs, and compiles longer.
+    logit_scale_init: Positive = 1 / 0.07  # Applied scale; its log is the parameter.
     logit_bias_init: float = -10.0
     log_var_init: float = -10.0  # Bias of both log-variance heads.
 
@@ -170,37 +148,38 @@ class OptimizerConfig:
     # "towers": only what makes log_var is trained, and the two scalars of the logit. Means stay as
     # they are in config.init_from, to the bit.
     frozen: Frozen = "none"
-    learning_rate: float = 5e-4  # Peak.
+    learning_rate: Positive = 5e-4  # Peak.
     schedule: Schedule = "cosine"
-    warmup_steps: int = 10_000
-    cooldown_steps: int = 0  # Linear descent to zero at the end of "constant" and "rsqrt".
-    b1: float = 0.9
-    b2: float = 0.95
-    eps: float = 1e-6
-    weight_decay: float = 0.2
-    muon_scale: float = 1.0  # Learning rate of the matrices under "muon", in learning rates.
-    muon_momentum: float = 0.95
-    grad_clip_norm: float = 0.0  # Global norm; 0 does not clip.
-    max_logit_scale: float = 100.0  # The applied scale stays in [1, this] after each update.
+    warmup_steps: CountOrZero = 10_000
+    cooldown_steps: CountOrZero = 0  # Linear descent to zero at the end of "constant" and "rsqrt".
+    b1: Momentum = 0.9
+    b2: Momentum = 0.95
+    eps: Positive = 1e-6
+    weight_decay: NotNegative = 0.2
+    muon_scale: Positive = 1.0  # Learning rate of the matrices under "muon", in learning rates.
+    muon_momentum: Momentum = 0.95
+    grad_clip_norm: NotNegative = 0.0  # Global norm; 0 does not clip.
+    # The applied scale stays in [1, this] after each update.
+    max_logit_scale: Annotated[float, Bound(least=1)] = 100.0
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
     """Sizes of the mesh axes; one of them may be -1 and takes the devices that are left."""
 
-    data: int = -1  # Across slices or nodes: parameters are replicated over it.
-    fsdp: int = 1  # Batch and parameters are split over it.
-    tensor: int = 1  # Heads and MLPs are split over it.
+    data: OrMinusOne = -1  # Across slices or nodes: parameters are replicated over it.
+    fsdp: OrMinusOne = 1  # Batch and parameters are split over it.
+    tensor: OrMinusOne = 1  # Heads and MLPs are split over it.
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
     """When a step is saved, and which steps are kept."""
 
-    every: int = 1000  # Steps.
-    keep_latest: int = 2  # At least 1; 2 or more leaves a step to fall back to.
-    keep_every: int = 0  # Steps divisible by this are kept for good; 0 keeps none.
-    keep_best: int = 0  # As many of the best evaluated steps.
+    every: Count = 1000  # Steps.
+    keep_latest: Count = 2  # At least 1; 2 or more leaves a step to fall back to.
+    keep_every: CountOrZero = 0  # Steps divisible by this are kept for good; 0 keeps none.
+    keep_best: CountOrZero = 0  # As many of the best evaluated steps.
     best_metric: str = "retrieval/text_to_image/map_at_r"
     best_mode: Mode = "max"
     hold_unevaluated: bool = False  # Keep a step until the evaluator's ledger has it.
@@ -213,18 +192,18 @@ class EvalConfig:
     evaluators: tuple[str, ...] = ("retrieval", "zero_shot", "uncertainty")
     # "imagenet=/data/imagenet/val", "coco=/data/coco": `prolip eval --list` names them.
     sets: tuple[str, ...] = ()
-    batch: int = 256
-    block: int = 1024  # Queries scored at a time.
+    batch: Count = 256
+    block: Count = 1024  # Queries scored at a time.
     label_features: tuple[str, ...] = ("group", "subgroup")
-    templates: tuple[str, ...] = ("{}", "a picture of {}", "an emoji of {}")
-    bins: int = 10
+    templates: Strings = ("{}", "a picture of {}", "an emoji of {}")
+    bins: Count = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class LoggingConfig:
     """Where metrics go besides the console and `metrics.jsonl`."""
 
-    every: int = 10  # Steps between lines of the record.
+    every: Count = 10  # Steps between lines of the record.
     tensorboard: bool = True
     wandb_project: str = ""  # "" does not use wandb.
 
@@ -233,17 +212,18 @@ class LoggingConfig:
 class TrainConfig:
     """A whole experiment."""
 
-    seed: int = 0
+    # Random keys have 32 bits of it.
+    seed: Annotated[int, Bound(least=-(2**31), most=2**32 - 1)] = 0
     # Weights to begin with instead of random ones: a workdir, a directory in the Hub's layout or a
     # Hub id. Positions are stretched where the length of texts or the size of images differs.
     init_from: str = ""
-    total_steps: int = 10_000
-    global_batch: int = 256  # Pairs; divides into the mesh and the accumulation steps.
-    accumulation_steps: int = (
+    total_steps: Annotated[int, Bound(least=1, most=2**31 - 1)] = 100_000
+    global_batch: Count = 256  # Pairs; divides into the mesh and the accumulation steps.
+    accumulation_steps: Count = (
         1  # Micro-batches of one step; the loss stays that of the whole batch.
     )
     non_finite: NonFinite = "stop"
-    max_skipped: int = 20  # Non-finite steps in a row after which "skip" stops as well.
+    max_skipped: CountOrZero = 20  # Non-finite steps in a row after which "skip" stops as well.
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()  # noqa: RUF009 - It is frozen.
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -259,13 +239,31 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def flatten(values: Mapping[str, Any], path: str = "config") -> dict[str, Any]:
+    """Values of nested mappings by their full keys, such as "config.optimizer.b1"."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inside = isinstance(value, Mapping)
+        flat |= flatten(value, f"{path}.{key}") if inside else {f"{path}.{key}": value}
+    return flat
+
+
 def to_config_dict(config: TrainConfig) -> ml_collections.ConfigDict:
     """What `get_config()` of a file in `configs/` returns."""
     return ml_collections.ConfigDict(to_dict(config))
 
 
-def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "config") -> T:
+def from_dict(
+    cls: type[T], values: Mapping[str, Any], path: str = "config", *, bounds: bool = True
+) -> T:
     """Builds dataclass `cls` from nested mappings, with every key and type checked.
+
+    Args:
+      cls: to build.
+      values: of its fields.
+      path: of the mapping, for messages.
+      bounds: also checks that values are in bounds. What a run stored is read without: earlier
+        versions took values that are refused today.
 
     Raises:
       ConfigError: unknown key (the nearest right one is named), wrong type, or a value that is
@@ -277,13 +275,10 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "config") -> 
             near = difflib.get_close_matches(key, hints, n=1, cutoff=0.5)
             hint = f"did you mean {path}.{near[0]}?" if near else f"known: {', '.join(hints)}."
             raise ConfigError(f"unknown key {path}.{key}; {hint}")
-    typed = {k: _typed(hints[k], values[k], f"{path}.{k}") for k in values}
-    for key, value in typed.items():
-        low, high = BOUNDS.get(key, (-math.inf, math.inf))
-        if key in BOUNDS and not low <= value <= high:
-            limit = f"from {low} to {high}" if math.isfinite(high) else f"at least {low}"
-            raise ConfigError(f"{path}.{key} must be {limit}, got {value}")
-    return cls(**typed)
+    made = cls(**{k: _typed(hints[k], values[k], f"{path}.{k}") for k in values})
+    if bounds:
+        check_bounds(made, path)
+    return made
 
 
 def override(config: T, words: Sequence[str]) -> T:
@@ -330,7 +325,7 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
         if isinstance(value, typing.cast(type, hint)):
             return value
         if isinstance(value, Mapping):
-            return from_dict(typing.cast(type, hint), value, path)
+            return from_dict(typing.cast(type, hint), value, path, bounds=False)
         raise ConfigError(f"{path} is a group of keys, not {value!r}")
     if origin is Literal:
         choices = typing.get_args(hint)
@@ -349,9 +344,10 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
 
 def _scalar(hint: type, value: Any, path: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise ConfigError(f"{path} is too large for a number: {value}") from error
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"{path} must be {hint.__name__}, got {value!r} ({type(value).__name__})")
-    if isinstance(value, float) and math.isnan(value):
-        raise ConfigError(f"{path} is not a number")
     return value

@@ -1,11 +1,26 @@
 """Options of the data: where records come from, and what becomes of them."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from prolip.config_bounds import (
+    Ascending,
+    Count,
+    CountOrZero,
+    Fraction,
+    FractionAboveZero,
+    Length,
+    NotAllZero,
+    NotNegative,
+    OrMinusOne,
+    Positive,
+    Strings,
+)
 
 TokenizerKind = Literal["train", "hf", "sentencepiece"]
 Cleaning = Literal["canonicalize", "lower", "whitespace"]
 CaptionSampling = Literal["whole", "prefix", "range"]
+RGB = Length(3, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,24 +29,26 @@ class TokenizerConfig:
 
     kind: TokenizerKind = "train"  # "train" makes one from the captions of the training split.
     path: str = ""  # tokenizer.json or a SentencePiece model; not for "train".
-    vocab_size: int = 2048  # Of the one that is trained.
+    vocab_size: Count = 2048  # Of the one that is trained.
     cleaning: Cleaning = "canonicalize"
     # -1: taken from the tokenizer. The released SigLIP vocabulary pads with 1.
-    pad_id: int = -1
-    mask_id: int = -1
+    pad_id: OrMinusOne = -1
+    mask_id: OrMinusOne = -1
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
     """Random resized crop, flip, colour jitter, grey scale and blends of training images."""
 
-    crop_scale: tuple[float, ...] = (0.8, 1.0)  # Area, least and most.
-    crop_ratio: tuple[float, ...] = (0.75, 4 / 3)  # Width over height, least and most.
-    flip: float = 0.0  # Probability of a left-right mirror.
-    jitter: tuple[float, ...] = (0.32, 0.32, 0.32, 0.08)  # Brightness, contrast, saturation, hue.
-    jitter_probability: float = 0.8
-    grey_probability: float = 0.2
-    mixup: float = 0.0  # Probability that an image is blended with another of its batch.
+    # Area, and width over height: least and most.
+    crop_scale: Annotated[tuple[FractionAboveZero, ...], Length(2, 2), Ascending()] = (0.8, 1.0)
+    crop_ratio: Annotated[tuple[Positive, ...], Length(2, 2), Ascending()] = (0.75, 4 / 3)
+    flip: Fraction = 0.0  # Probability of a left-right mirror.
+    # Brightness, contrast, saturation, hue.
+    jitter: Annotated[tuple[NotNegative, ...], Length(4, 4)] = (0.32, 0.32, 0.32, 0.08)
+    jitter_probability: Fraction = 0.8
+    grey_probability: Fraction = 0.2
+    mixup: Fraction = 0.0  # Probability that an image is blended with another of its batch.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,24 +74,21 @@ class DataConfig:
     # Where captions come from. For a pair, one feature is drawn by its weight, then one of its
     # texts. Nested features are written with a slash: "captions/text", "json/caption". From
     # specific to general: evaluation reports by this level.
-    caption_features: tuple[str, ...] = ("name", "keywords", "subgroup", "group")
-    caption_weights: tuple[float, ...] = (0.35, 0.35, 0.2, 0.1)
-    caption_templates: tuple[str, ...] = ("{}",)  # One is drawn and filled for each training pair.
+    caption_features: Strings = ("name", "keywords", "subgroup", "group")
+    caption_weights: Annotated[tuple[NotNegative, ...], NotAllZero()] = (0.35, 0.35, 0.2, 0.1)
+    caption_templates: Strings = ("{}",)  # One is drawn and filled for each training pair.
     # What of a text is drawn: all of it, or one or more of its sentences, the first or any.
     caption_sampling: CaptionSampling = "whole"
-    caption_whole: float = 0.5  # Probability of all of it where sentences are drawn.
-    max_captions: int = 32  # Known valid captions of a record that a batch carries along.
+    caption_whole: Fraction = 0.5  # Probability of all of it where sentences are drawn.
+    max_captions: Count = 32  # Known valid captions of a record that a batch carries along.
     tokenizer: TokenizerConfig = TokenizerConfig()
     augment: AugmentConfig = AugmentConfig()
-    mean: tuple[float, ...] = (
-        0.48145466,
-        0.4578275,
-        0.40821073,
-    )  # Of RGB in [0, 1]: OpenAI CLIP's.
-    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
-    num_threads: int = 4  # That read and decode, in each process.
-    num_workers: int = 0  # Reader processes; 0 reads in threads of this process.
-    prefetch: int = 4  # Batches made ahead.
+    # Of RGB in [0, 1]: OpenAI CLIP's.
+    mean: Annotated[tuple[Fraction, ...], RGB] = (0.48145466, 0.4578275, 0.40821073)
+    std: Annotated[tuple[FractionAboveZero, ...], RGB] = (0.26862954, 0.26130258, 0.27577711)
+    num_threads: CountOrZero = 4  # That read and decode, in each process.
+    num_workers: CountOrZero = 0  # Reader processes; 0 reads in threads of this process.
+    prefetch: CountOrZero = 4  # Batches made ahead.
     cache: bool = False  # Keep decoded records in memory; for sets that fit.
-    max_pixels: int = 50_000_000  # A larger image counts as corrupt and is not decoded.
-    max_bad_fraction: float = 0.01  # Of records seen; above it the run stops.
+    max_pixels: Count = 50_000_000  # A larger image counts as corrupt and is not decoded.
+    max_bad_fraction: Fraction = 0.01  # Of records seen; above it the run stops.

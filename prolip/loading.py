@@ -87,7 +87,7 @@ def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> 
     """Loads one step of an open store: parameters alone, verified, onto all local devices."""
     with store.read_lease(step):
         assets = store.assets(step)
-        config = from_dict(TrainConfig, json.loads(assets["config.json"])).model
+        config = from_dict(TrainConfig, json.loads(assets["config.json"]), bounds=False).model
         config = _computing_in(config, dtype)
         preprocessing = Preprocessing.from_dict(json.loads(assets["preprocessing.json"]))
         mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())

@@ -74,7 +74,7 @@ class Workdir:
             values = json.loads(self.config.read_text(encoding="utf8"))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ConfigError(f"{self.config} is damaged: {error}") from error
-        return from_dict(TrainConfig, values)
+        return from_dict(TrainConfig, values, bounds=False)
 
     def write_config(self, config: TrainConfig) -> None:
         """Writes the configuration as a whole or not at all."""

@@ -1,4 +1,4 @@
-"""One decision for all processes, and whether they have the same at hand."""
+"""One decision for all processes, and comparison of what each of them has."""
 
 import hashlib
 
@@ -26,3 +26,17 @@ def differing(said: bytes) -> list[int]:
     mine = np.frombuffer(hashlib.sha256(said).digest(), np.uint8)
     of_all = np.asarray(multihost_utils.process_allgather(mine))
     return np.flatnonzero((of_all != of_all[0]).any(axis=1)).tolist()
+
+
+def texts_of_all(text: str) -> list[str]:
+    """The text of each process, by its number; every process calls it."""
+    if jax.process_count() == 1:
+        return [text]
+    from jax.experimental import multihost_utils
+
+    data = text.encode()
+    lengths = np.asarray(multihost_utils.process_allgather(np.int32(len(data))))
+    padded = np.zeros(int(lengths.max()), np.uint8)
+    padded[: len(data)] = np.frombuffer(data, np.uint8)
+    rows = np.asarray(multihost_utils.process_allgather(padded))
+    return [row[:n].tobytes().decode() for row, n in zip(rows, lengths.tolist(), strict=True)]

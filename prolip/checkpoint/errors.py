@@ -8,6 +8,10 @@ class CheckpointError(RuntimeError):
     """A checkpoint can't be written, found or read; the message says what to do."""
 
 
+class ContentsError(CheckpointError):
+    """A good checkpoint whose arrays have other names, shapes or dtypes than are asked for."""
+
+
 class LeaseHeld(CheckpointError):
     """Another process writes to this directory; it `passes` if that may be dead."""
 

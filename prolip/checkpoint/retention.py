@@ -1,5 +1,6 @@
 """Which steps are kept."""
 
+import difflib
 import math
 from collections.abc import Collection, Mapping
 
@@ -19,7 +20,8 @@ def steps_to_keep(
     Args:
       steps: those that exist.
       config: how many are kept, and why.
-      metrics: `config.best_metric` of evaluated steps; NaN counts as not measured.
+      metrics: `config.best_metric` of evaluated steps; NaN where the evaluation failed. As long as
+        no step has a number, `config.keep_best` keeps all evaluated steps that are not in it.
       evaluated: steps that the evaluator has finished.
       verified: steps whose every byte is known to be right; the newest of them always stays.
 
@@ -33,8 +35,10 @@ def steps_to_keep(
         keep.update(s for s in ordered if s % config.keep_every == 0)
     if config.hold_unevaluated:
         keep.update(s for s in ordered if s not in evaluated)
-    known = {s: metrics[s] for s in ordered if s in metrics}
-    keep.update(ranked(known, config.best_mode)[: config.keep_best])
+    best = ranked({s: metrics[s] for s in ordered if s in metrics}, config.best_mode)
+    keep.update(best[: config.keep_best])
+    if config.keep_best and not best:  # A misspelled metric: the best step is among them.
+        keep.update(s for s in ordered if s in evaluated and s not in metrics)
     return keep
 
 
@@ -48,3 +52,20 @@ def ranked(metrics: Mapping[int, float], mode: str) -> list[int]:
     sign = 1.0 if mode == "max" else -1.0
     known = [(sign * value, step) for step, value in metrics.items() if not math.isnan(value)]
     return [step for _, step in sorted(known, reverse=True)]
+
+
+def unmeasured(metric: str, evaluated: Mapping[int, Mapping[str, float]]) -> str:
+    """Says that no evaluated step has the metric that decides; "" if one has, or none is evaluated.
+
+    Args:
+      metric: `config.best_metric`.
+      evaluated: metrics of the evaluated steps.
+    """
+    names = {name for metrics in evaluated.values() for name in metrics}
+    if metric in names or not names:
+        return ""
+    near = difflib.get_close_matches(metric, names, n=1, cutoff=0)[0]
+    return (
+        f"no evaluated step has config.checkpoint.best_metric {metric!r}, so all of them are kept; "
+        f"the nearest that they have is {near!r}"
+    )

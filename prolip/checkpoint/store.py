@@ -153,6 +153,15 @@ class CheckpointStore:
             raise CheckpointError(message or f"No checkpoint in {self.directory} is good.")
         return None if found < 0 else found
 
+    def names(self, step: int, item: str) -> list[str]:
+        """Names of the leaves of one item, with slashes between the keys of its tree.
+
+        Raises:
+          CheckpointError: the step is damaged or gone, or lacks the item.
+        """
+        self._require_good(step)
+        return trees.names(self._layout.step(step), item)
+
     def restore(self, step: int, item: str, abstract: Any) -> Any:
         """Reads one item of a step onto the devices that `abstract` names.
 
@@ -163,7 +172,8 @@ class CheckpointStore:
             must be the saved ones.
 
         Raises:
-          CheckpointError: the step is damaged or gone, or holds something else (all is listed).
+          CheckpointError: the step is damaged or gone; or as `ContentsError` it holds something
+            else (all is listed).
         """
         self._require_good(step)
         return trees.restore(self._layout.step(step), item, abstract)

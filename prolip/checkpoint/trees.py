@@ -9,7 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from prolip.checkpoint.errors import CheckpointError
+from prolip.checkpoint.errors import CheckpointError, ContentsError
 from prolip.checkpoint.extras import ASSETS, META
 
 
@@ -61,13 +61,11 @@ def restore(directory: Path, item: str, abstract: Any) -> Any:
       The tree of `abstract` with arrays of exactly those shapes, dtypes and shardings.
 
     Raises:
-      CheckpointError: the item is missing, or leaves are missing, unknown, or of another shape or
-        dtype; all of them are listed.
+      CheckpointError: the item is missing.
+      ContentsError: leaves are missing, unknown, or of another shape or dtype; all of them are
+        listed.
     """
-    path = epath.Path(directory / item)
-    if not (directory / item).is_dir():
-        there = ", ".join(sorted(p.name for p in directory.iterdir() if (p / "_METADATA").exists()))
-        raise CheckpointError(f"{directory} has no item {item!r}; it has: {there or 'none'}.")
+    path = _item(directory, item)
     handler = ocp.StandardCheckpointHandler()
     checkpointer = ocp.Checkpointer(handler)
     try:
@@ -76,7 +74,7 @@ def restore(directory: Path, item: str, abstract: Any) -> Any:
         problems = mismatches(stored, wanted)
         if problems:
             lines = "\n  ".join(problems)
-            raise CheckpointError(
+            raise ContentsError(
                 f"{directory / item} does not hold what the configuration asks for:\n  {lines}\n"
                 "Use the configuration that the checkpoint was made with."
             )
@@ -91,6 +89,23 @@ def restore(directory: Path, item: str, abstract: Any) -> Any:
                 "used."
             )
     return restored
+
+
+def names(directory: Path, item: str) -> list[str]:
+    """Names of the leaves of one item of a step, with slashes between the keys of the tree.
+
+    Raises:
+      CheckpointError: the item is missing.
+    """
+    tree = ocp.StandardCheckpointHandler().metadata(_item(directory, item)).tree
+    return [_name(path) for path, _ in _leaves(tree)]
+
+
+def _item(directory: Path, item: str) -> epath.Path:
+    if not (directory / item).is_dir():
+        there = ", ".join(sorted(p.name for p in directory.iterdir() if (p / "_METADATA").exists()))
+        raise CheckpointError(f"{directory} has no item {item!r}; it has: {there or 'none'}.")
+    return epath.Path(directory / item)
 
 
 def mismatches(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

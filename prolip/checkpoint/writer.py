@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
+from math import nan
 from typing import Any
 
 import jax
@@ -33,6 +34,7 @@ class Writer:
         self._layout, self._keep, self._evaluations = places, keep, evaluations
         self._verified, self._lease_seconds = verified, lease_seconds
         self._committed: set[int] = set()
+        self._told = ""  # What was last said about the metric that decides.
         self._lease: lease.Lease | None = None
         self._saver = Saver()
         error: CheckpointError | None = None
@@ -154,10 +156,15 @@ class Writer:
         done = dict(self._evaluations()) if self._evaluations is not None else {}
         evaluated = {s: done[h] for s, h in hashes.items() if h in done}
         metric = self._keep.best_metric
+        if self._keep.keep_best and (problem := retention.unmeasured(metric, evaluated)):
+            if problem != self._told:
+                log.warning("%s: %s", self._layout.root, problem)
+            self._told = problem
         keep = retention.steps_to_keep(
             steps,
             self._keep,
-            metrics={s: m[metric] for s, m in evaluated.items() if metric in m},
+            # An evaluation without any number has failed.
+            metrics={s: m.get(metric, nan) for s, m in evaluated.items() if metric in m or not m},
             evaluated=set(evaluated),
             verified={s for s, h in hashes.items() if self._verified.get(s) == h},
         )

@@ -23,7 +23,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; 75 if a signal stopped it after a save, 130 if that was Ctrl-C."""
-    config = configuration.load(args.config, args.overrides)
+    from prolip.train.same_start import told_to_all
+
+    with told_to_all():
+        config = configuration.load(args.config, args.overrides)
     import jax
 
     from prolip.evals import ledger

@@ -108,7 +108,7 @@ def _split_images(run: Run) -> Images:
 
     if not run.config:
         raise ConfigError("the run has no config.json that names its data")
-    split = eval_set(from_dict(TrainConfig, run.config).data, PICTURE_SIZE)
+    split = eval_set(from_dict(TrainConfig, run.config, bounds=False).data, PICTURE_SIZE)
     return from_batches(lambda: split.images(64))
 
 

@@ -2,13 +2,18 @@
 
 import functools
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
-from prolip import sharding
+from prolip import config_rules, sharding
 from prolip.checkpoint import CheckpointStore
-from prolip.config import ConfigError, TrainConfig, to_dict
+from prolip.checkpoint.errors import ContentsError
+from prolip.config import ConfigError, TrainConfig, from_dict, to_dict
+from prolip.data import captions
 from prolip.data.image import Form, Preprocessing
 from prolip.data.pipeline import train_tokenizer
 from prolip.data.tokenizer import Tokenizer, load_tokenizer
@@ -16,8 +21,17 @@ from prolip.interop import resize
 from prolip.loading import load
 from prolip.model import Model
 from prolip.models import two_tower
-from prolip.train import optimizer, step
-from prolip.train.state import TrainState, abstract_state, from_items, init_state, to_items
+from prolip.train import optimizer, other_tokenizer, step
+from prolip.train.resume import other_state
+from prolip.train.same_start import check_same_weights
+from prolip.train.state import (
+    TrainState,
+    abstract_state,
+    from_items,
+    init_state,
+    name_prefix,
+    to_items,
+)
 from prolip.train.step import TextIds, make_train_step
 
 CONFIG_ASSET = "config.json"
@@ -29,24 +43,41 @@ def checked_mesh(config: TrainConfig) -> jax.sharding.Mesh:
 
     Raises:
       ConfigError: something about the configuration or the machine doesn't fit.
+      DataError: captions, their weights and templates don't fit together.
     """
+    config_rules.check(config)
     mesh = sharding.make_mesh(config.mesh)
     step.check(config, mesh)
+    captions.check(config.data)
     two_tower.check(config.model)
     optimizer.check(config.optimizer, config.total_steps)
     return mesh
 
 
 class Start:
-    """The start of a run; `restored` is the step that it goes on from, None for a new one."""
+    """The start of a run; `restored` is the step that it resumes from, None for a new one.
 
-    def __init__(self, config: TrainConfig, store: CheckpointStore, restored: int | None):
+    Attributes:
+      notes: Sentences for the user about options that have no effect, or another than they say.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        store: CheckpointStore,
+        restored: int | None,
+        allow_changes: bool = False,
+    ):
         self._config, self._store, self._restored = config, store, restored
+        self._allow_changes = allow_changes
+        self.notes = list(config_rules.notes(config))
         if restored is None and config.optimizer.frozen != "none" and not config.init_from:
             raise ConfigError(
                 "config.optimizer.frozen: towers that are not trained need config.init_from, a "
                 "checkpoint to take them from; without it they are random"
             )
+        if restored is None and not config.init_from:
+            config_rules.check_new(config)
         self._model = two_tower.build(config.model)
         self._optimizer = optimizer.make_optimizer(config.optimizer, config.total_steps)
 
@@ -54,17 +85,30 @@ class Start:
         """That of the checkpoint, of the weights begun with, or the one that the config asks for.
 
         Raises:
-          ConfigError: its vocabulary is larger than that of the text tower.
+          ConfigError: its vocabulary is larger than that of the text tower, or it gives texts other
+            ids than the tokenizer that the weights were trained with.
         """
         config = self._config
-        if self._restored is not None:
-            return load_tokenizer(self._store.assets(self._restored))
         length = config.model.text.length
+        if self._restored is not None:
+            assets = self._store.assets(self._restored)
+            tokenizer = load_tokenizer(assets)
+            saved = _saved_config(assets).data.tokenizer
+            if problem := other_tokenizer.of_resumed(config.data.tokenizer, saved, tokenizer):
+                raise ConfigError(problem)
+            return tokenizer
         # Training one would give the ids other meanings than those that the weights know.
         if config.init_from and config.data.tokenizer.kind == "train":
             tokenizer = self._source.tokenizer.with_length(length)
+            self._refuse(other_tokenizer.of_options(config.data.tokenizer, tokenizer))
+            self.notes.append(
+                f"the tokenizer is that of config.init_from, with {tokenizer.vocab_size} entries"
+            )
         else:
             tokenizer = train_tokenizer(config.data, length)
+            if config.init_from and self._source.has_tokenizer:
+                theirs = self._source.tokenizer.with_length(length)
+                self._refuse(other_tokenizer.of_ids(tokenizer, theirs))
         if tokenizer.vocab_size > config.model.text.vocab_size:
             raise ConfigError(
                 f"config.model.text.vocab_size: {config.model.text.vocab_size} is less than the "
@@ -94,19 +138,21 @@ class Start:
 
         Raises:
           CheckpointError: the checkpoint does not hold such a state.
-          ConfigError: `config.init_from` is another model.
+          ConfigError: that is because of an option that changes the state, which is named; or
+            `config.init_from` is another model.
+          DataError: not all processes read the same weights.
         """
         like = abstract_state(self._model, self._optimizer, mesh)
         if self._restored is not None:
-            wanted = to_items(like)
-            items = {k: self._store.restore(self._restored, k, v) for k, v in wanted.items()}
-            return from_items(items, like)
+            return self._saved_state(self._restored, like)
         # A key apart from those of the steps.
         key = jax.random.fold_in(jax.random.key(self._config.seed), 2**32 - 1)
         state = init_state(self._model, self._optimizer, key)
         if not self._config.init_from:
             return state
         source = self._source
+        if jax.process_count() > 1:
+            check_same_weights(source.identity)
         # `Start` lives as long as the run, on whose devices the weights would stay.
         del self._source
         for name in ("mean", "std"):
@@ -117,7 +163,52 @@ class Start:
                     f"with {there}"
                 )
         params = resize.fit(jax.device_get(source.params), source.config, self._config.model)
+        self.notes.append(
+            f"logit_scale {source.logit_scale:.4g} and logit_bias "
+            f"{float(params['logit_bias']):.4g} are those of config.init_from; "
+            "config.model.logit_scale_init and logit_bias_init have no effect"
+        )
+        self._note_clipped_scale(source.logit_scale)
         return state._replace(params=_begun_with(params, state.params, like.params))
+
+    def _saved_state(self, step: int, like: TrainState) -> TrainState:
+        saved, ours = _saved_config(self._store.assets(step)), self._config
+        prefix = name_prefix(self._store.names(step, "optimizer"))
+        try:
+            wanted = to_items(like, prefix)
+            items = {k: self._store.restore(step, k, v) for k, v in wanted.items()}
+        except ContentsError as error:
+            if sentence := other_state(saved, ours):
+                raise ConfigError(sentence) from error
+            raise
+        state = from_items(items, like, prefix)
+        schedules = (saved.optimizer, saved.total_steps, ours.optimizer, ours.total_steps)
+        if sentence := optimizer.rate_change(*schedules, step):
+            self.notes.append(sentence)
+        self._note_clipped_scale(float(np.exp(np.asarray(state.params["log_logit_scale"]))))
+        return state
+
+    def _note_clipped_scale(self, scale: float) -> None:
+        largest = self._config.optimizer.max_logit_scale
+        clipped = min(max(scale, 1.0), largest)
+        if not math.isclose(scale, clipped, rel_tol=1e-4):  # Its log is stored, in float32.
+            self.notes.append(
+                f"logit_scale is {scale:.4g}, outside 1 to config.optimizer.max_logit_scale "
+                f"({largest:g}): the first update sets it to {clipped:g}"
+                + (
+                    f"; --config.optimizer.max_logit_scale={math.ceil(scale)} keeps it"
+                    * (scale > 1)
+                )
+            )
+
+    def _refuse(self, problem: str) -> None:
+        """Raises the sentence as ConfigError, or notes it where changes are allowed."""
+        if problem and not self._allow_changes:
+            raise ConfigError(
+                f"{problem}; or go on with --allow-config-change, if that is what you want"
+            )
+        if problem:
+            self.notes.append(problem)
 
     def train_step(self, tokenizer: Tokenizer) -> Any:
         """The jitted step."""
@@ -133,6 +224,11 @@ class Start:
     @functools.cached_property
     def _source(self) -> Model:
         return load(self._config.init_from)
+
+
+def _saved_config(assets: Mapping[str, bytes]) -> TrainConfig:
+    """Configuration of the run at the time of a checkpoint."""
+    return from_dict(TrainConfig, json.loads(assets[CONFIG_ASSET]), bounds=False)
 
 
 def _begun_with(source: Any, initial: Any, like: Any) -> Any:

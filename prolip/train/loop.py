@@ -20,12 +20,14 @@ from prolip.data.records import Batch
 from prolip.data.sources.choose import prepare, unindexed
 from prolip.exit_codes import PEER_LOST
 from prolip.models import count
+from prolip.train import trackers
 from prolip.train.assembly import Start, checked_mesh
 from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
 from prolip.train.resume import check_config, check_fingerprint, check_same_data
+from prolip.train.same_start import check_same_start, told_to_all
 from prolip.train.state import TrainState, to_items
 from prolip.watchdog import Alive, unwatched
 from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
@@ -77,6 +79,10 @@ def train(
         with a sentence and code 77: closing what is open would wait for the other.
     """
     console = Console(quiet=True) if jax.process_index() else console or Console()
+    with told_to_all():
+        if jax.process_index() == 0:  # Which alone writes to them.
+            trackers.check(config.logging)
+    check_same_start(config, allow_changes)
     mesh = checked_mesh(config)
     workdir = open_workdir(path)
     for change in check_config(workdir, config, allow_changes):
@@ -114,7 +120,7 @@ def _run(
         agree(0)  # The others find it made, where they see the same files.
         prepare(config.data)
         restored = store.latest()
-        start = Start(config, store, restored)
+        start = Start(config, store, restored, allow_changes)
         tokenizer = start.tokenizer()
         pipeline = TrainPipeline(
             config.data,
@@ -129,8 +135,11 @@ def _run(
         check_same_data(pipeline.fingerprint)
         assets = start.assets(tokenizer)
         state, train_step = start.state(mesh), start.train_step(tokenizer)
+        for note in start.notes:
+            console.print(f"note: {note}", highlight=False, markup=False)
+        meta = {} if restored is None else store.meta(restored)
         if restored is not None:
-            check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
+            check_fingerprint(meta["data"], pipeline.fingerprint, allow_changes)
         # Only now, when all that can be refused has been: a refused start leaves nothing behind.
         if jax.process_index() == 0:
             workdir.write_config(config)
@@ -141,7 +150,8 @@ def _run(
             write_done(workdir, first)
             return Outcome(first, None)
         workdir.done.unlink(missing_ok=True)
-        loop = _Loop(config, workdir, store, assets, pipeline, first, console, alive)
+        skipped = meta.get("skipped_in_a_row", 0)  # Not in checkpoints of version 0.1.
+        loop = _Loop(config, workdir, store, assets, pipeline, first, skipped, console, alive)
         try:
             return loop.run(state, train_step, mesh, notice)
         except Exception as error:
@@ -174,14 +184,18 @@ class _Loop:
         assets: dict[str, bytes],
         pipeline: TrainPipeline,
         first: int,
+        skipped: int,
         console: Console,
         alive: Alive,
     ):
+        def say(sentence: str) -> None:
+            console.print(sentence, highlight=False, markup=False)
+
         self._config, self._workdir, self._store = config, workdir, store
         self._pipeline, self._alive = pipeline, alive
         self._assets = assets
-        self._log = Log(config.logging, workdir, first, to_dict(config))
-        self._guard = Guard(config.non_finite, config.max_skipped, workdir)
+        self._log = Log(config.logging, workdir, first, to_dict(config), say)
+        self._guard = Guard(config.non_finite, config.max_skipped, workdir, skipped, say)
         flops = count.train_flops_per_pair(config.model, config.optimizer.frozen)
         self._speed = Speedometer(config.global_batch, flops)
         self._line = ProgressLine(console, config.total_steps, first)
@@ -270,6 +284,7 @@ class _Loop:
             "step": step,
             "samples": step * self._config.global_batch,
             "seed": self._config.seed,
+            "skipped_in_a_row": self._guard.in_a_row,
             "data": self._pipeline.fingerprint,
             "versions": {"jax": jax.__version__},
         }

@@ -3,26 +3,15 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 
-from prolip.config import ConfigError, LoggingConfig
+from prolip.config import LoggingConfig
+from prolip.train.trackers import Scalars, Writer, make_trackers
 from prolip.workdir import Workdir, read_jsonl
-
-Scalars = Mapping[str, float | int]
-
-
-class Writer(Protocol):
-    """Takes the metrics of a step."""
-
-    def write(self, step: int, scalars: Scalars) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class JsonLines:
@@ -53,51 +42,6 @@ class JsonLines:
         self._file.close()
 
 
-class TensorBoard:
-    """Event files; steps beyond a restored one are marked as purged."""
-
-    def __init__(self, path: Path, restored_step: int):
-        from tensorboardX import SummaryWriter  # Slow to import.
-
-        self._writer = SummaryWriter(str(path), purge_step=restored_step + 1)
-
-    def write(self, step: int, scalars: Scalars) -> None:
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
-
-    def flush(self) -> None:
-        self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class Wandb:
-    """Weights & Biases; the same run again after a resume."""
-
-    def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
-        try:
-            import wandb
-        except ImportError as error:
-            raise ConfigError(
-                "config.logging.wandb_project needs wandb: pip install 'prolip[wandb]'"
-            ) from error
-        path = workdir / "wandb_run"
-        run_id = path.read_text(encoding="utf8") if path.exists() else wandb.util.generate_id()
-        path.write_text(run_id, encoding="utf8")
-        self._run = wandb.init(
-            project=project, id=run_id, resume="allow", dir=str(workdir), config=dict(config)
-        )
-
-    def write(self, step: int, scalars: Scalars) -> None:
-        self._run.log(dict(scalars), step=step)
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None:
-        self._run.finish()
-
-
 class Log:
     """The record of the metrics, the record of the speeds, and copies of both.
 
@@ -110,14 +54,15 @@ class Log:
         workdir: Workdir,
         restored_step: int,
         whole_config: Mapping[str, Any],
+        say: Callable[[str], Any],
     ):
         self._metrics: list[Writer] = []
         self._throughput: list[Writer] = []
-        self._copies: list[Writer] = []
+        self._copies: Sequence[Writer] = ()
         if jax.process_index() == 0:
             self._metrics = [JsonLines(workdir.metrics, restored_step)]
             self._throughput = [JsonLines(workdir.throughput, restored_step)]
-            self._copies = make_copies(config, workdir, restored_step, whole_config)
+            self._copies = make_trackers(config, workdir, restored_step, whole_config, say)
 
     def write(self, step: int, metrics: Scalars, throughput: Scalars) -> None:
         """Metrics are a function of the run; speeds are kept apart, because they are not."""
@@ -137,15 +82,3 @@ class Log:
         """Onto the disk, and no more."""
         for writer in (*self._metrics, *self._throughput, *self._copies):
             writer.close()
-
-
-def make_copies(
-    config: LoggingConfig, workdir: Workdir, restored_step: int, whole_config: Mapping[str, Any]
-) -> list[Writer]:
-    """The writers besides the records that the configuration asks for."""
-    writers: list[Writer] = []
-    if config.tensorboard:
-        writers.append(TensorBoard(workdir.tensorboard, restored_step))
-    if config.wandb_project:
-        writers.append(Wandb(config.wandb_project, workdir.path, whole_config))
-    return writers

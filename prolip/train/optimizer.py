@@ -25,8 +25,19 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
     make = _muon if config.name == "muon" else _adamw
     optimizer = make(config, rate)
     if config.grad_clip_norm > 0:
-        optimizer = optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), optimizer)
+        optimizer = _clipped(optimizer, config.grad_clip_norm)
     return only_trained(optimizer, config.frozen)
+
+
+def _clipped(optimizer: optax.GradientTransformation, norm: float) -> optax.GradientTransformation:
+    """`optimizer` on clipped gradients, with its own state alone: clipping may come and go."""
+    clip = optax.clip_by_global_norm(norm)
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        updates, _ = clip.update(updates, optax.EmptyState(), params)
+        return optimizer.update(updates, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def _adamw(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -122,8 +133,6 @@ def check(config: OptimizerConfig, total_steps: int) -> None:
             f"config.optimizer: warmup_steps {warmup} and cooldown_steps {cooldown} don't fit into "
             f"config.total_steps {total_steps}"
         )
-    if config.name == "muon" and config.muon_scale <= 0:
-        raise ConfigError(f"config.optimizer.muon_scale must be > 0, got {config.muon_scale}")
 
 
 def decay_mask(params: Any) -> Any:
@@ -154,3 +163,29 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
         return config.learning_rate * jnp.where(step < warmup, rising, falling)
 
     return learning_rate
+
+
+def rate_change(
+    saved: OptimizerConfig, saved_steps: int, ours: OptimizerConfig, total_steps: int, step: int
+) -> str:
+    """Says how changed options move the learning rate at a resume; "" where they don't.
+
+    Args:
+      saved: options that the checkpoint was trained with.
+      saved_steps: `total_steps` at that time.
+      ours: options of this start.
+      total_steps: of this start.
+      step: steps done.
+    """
+    last = max(step - 1, 0)
+    before, after = (
+        float(schedule(config, steps)(last))
+        for config, steps in ((saved, saved_steps), (ours, total_steps))
+    )
+    if math.isclose(before, after, rel_tol=1e-3, abs_tol=1e-3 * ours.learning_rate):
+        return ""
+    following = float(schedule(ours, total_steps)(step))
+    return (
+        f"the learning rate was {before:.3g} at step {step} and goes on with {following:.3g}: its "
+        "schedule has changed"
+    )

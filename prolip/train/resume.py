@@ -1,4 +1,4 @@
-"""What must agree for a run to go on, and the sentence that says what does not."""
+"""What must agree for a run to resume, and the sentence that says what does not."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 from prolip.checkpoint.agreement import differing
 from prolip.config import ConfigError, TrainConfig, to_dict
 from prolip.data.records import DataError
+from prolip.train.same_start import processes, refuse
 from prolip.workdir import Workdir, differences
 
 # Keys that change how a run is done, not what it computes.
@@ -15,8 +16,10 @@ FREE = (
     "config.checkpoint",
     "config.eval",
     "config.mesh",
+    "config.accumulation_steps",
     "config.non_finite",
     "config.max_skipped",
+    "config.objective.measure_mismatch",
     "config.model.remat",
     "config.model.attention",
     "config.model.block_rows",
@@ -28,6 +31,7 @@ FREE = (
     "config.data.num_workers",
     "config.data.prefetch",
     "config.data.cache",
+    "config.data.max_bad_fraction",
 )
 
 
@@ -49,6 +53,24 @@ def check_config(workdir: Workdir, config: TrainConfig, allow_changes: bool) -> 
             + ". Choose another --workdir, or go on with --allow-config-change."
         )
     return changed
+
+
+def other_state(saved: TrainConfig, ours: TrainConfig) -> str:
+    """Names the changed options that give the checkpoint's arrays other names or shapes.
+
+    Returns:
+      A sentence; "" if no such option has changed.
+    """
+    changed = differences(to_dict(saved), to_dict(ours))
+    keys = ("config.optimizer.name", "config.optimizer.frozen", "config.model.")
+    shaping = [c for c in changed if c.startswith(keys) and not c.startswith(FREE)]
+    if not shaping:
+        return ""
+    return (
+        f"{'; '.join(shaping[:5])}: the state in the checkpoint is of another kind, so the run "
+        "can't resume with this change. Undo it, or start a new run from these weights: "
+        "--config.init_from with this workdir, and another --workdir"
+    )
 
 
 def check_fingerprint(
@@ -76,7 +98,9 @@ def check_same_data(fingerprint: Mapping[str, Any]) -> None:
       DataError: some processes would read other samples than process 0, in the same batches.
     """
     if others := differing(json.dumps(fingerprint, sort_keys=True).encode()):
-        raise DataError(
-            f"other data than on process 0 is read by process {', '.join(map(str, others))}: "
-            "make the copies in config.data.data_dir the same"
+        refuse(
+            DataError(
+                f"other data than on process 0 is read by {processes(others)}: make the copies in "
+                "config.data.data_dir the same"
+            )
         )

@@ -24,7 +24,7 @@ from prolip.models.two_tower import TwoTower, View
 from prolip.sharding import spec
 from prolip.train import accumulate, frozen
 from prolip.train.mixup import mixup
-from prolip.train.state import TrainState
+from prolip.train.state import TrainState, at_step
 
 Metrics = dict[str, jax.Array]
 Mesh = jax.sharding.Mesh | jax.sharding.AbstractMesh
@@ -53,7 +53,8 @@ def make_train_step(
         grad_norm = optax.tree.norm(grads)
         # On the raw gradients: clipping would spread one bad number over all.
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        before = at_step(state.opt_state, state.step)
+        updates, opt_state = optimizer.update(grads, before, state.params)
         trained, rest = frozen.split(state.params, config.optimizer.frozen)
         params = clip_scale(optax.apply_updates(trained, updates), config.optimizer.max_logit_scale)
         # A choice, not a product with zero, which would keep NaN.
@@ -61,7 +62,7 @@ def make_train_step(
         new = TrainState(
             state.step + 1,
             frozen.merge(keep(params, trained), rest),
-            keep(opt_state, state.opt_state),
+            at_step(keep(opt_state, before), state.step + 1),
         )
         metrics |= {
             "loss": loss,

@@ -31,6 +31,8 @@ def stays(step, steps, config, metrics, evaluated, verified):
     if config.hold_unevaluated and step not in evaluated:
         return True
     measured = {s: metrics[s] for s in steps if s in metrics and not math.isnan(metrics[s])}
+    if config.keep_best and not measured and step in evaluated and step not in metrics:
+        return True
     if step not in measured:
         return False
     better = 0
@@ -54,3 +56,13 @@ def test_the_newest_verified_step_stays_below_unverified_ones():
     config = CheckpointConfig(keep_latest=1)
     kept = steps_to_keep([1, 2, 3], config, metrics={}, evaluated=[], verified=[1, 2])
     assert kept == {2, 3}
+
+
+def test_evaluated_steps_stay_while_none_has_the_metric_that_decides():
+    """The name may be misspelled: whichever step is the best is among them."""
+    config = CheckpointConfig(keep_latest=1, keep_best=1, best_metric="retrieval/t2i/recall@1")
+    steps = [100, 200, 300, 400]
+    kept = steps_to_keep(steps, config, metrics={}, evaluated=[100, 200], verified=steps)
+    assert kept == {100, 200, 400}
+    kept = steps_to_keep(steps, config, metrics={200: 0.5}, evaluated=[100, 200], verified=steps)
+    assert kept == {200, 400}

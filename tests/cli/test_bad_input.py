@@ -98,7 +98,7 @@ def test_unknown_arguments_are_named(capsys):
         ("--config.data.augment.mixup=1.5", ["config.data.augment.mixup", "from 0 to 1"]),
         ("--config.model.dtype=float64", ["JAX_ENABLE_X64"]),
         ("--config.model.heads=deterministic", ["config.objective.bottleneck", "set it to 0"]),
-        ("--config.optimizer.muon_scale=0.0", ["muon_scale", "> 0"]),
+        ("--config.optimizer.muon_scale=0.0", ["muon_scale: must be above 0, not 0.0"]),
     ],
 )
 def test_values_out_of_bounds_or_at_odds(override, words, capsys, tmp_path):

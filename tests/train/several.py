@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,31 @@ class Runs:
             assert launcher.wait(timeout=300) == 0, said(arguments[3])
         finally:
             stop(launcher)
+
+    def apart(self, workdir: Path, *options: list[str]) -> tuple[list[int], list[str]]:
+        """`prolip train` in processes with options of their own; exit codes and outputs."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        command = [sys.executable, "-m", "prolip.cli.main", "train", "--config", str(self._config)]
+        command += ["--workdir", str(workdir), "--coordinator", address]
+        command += ["--num-processes", str(len(options)), "--heartbeat-timeout", "20"]
+        children = [
+            subprocess.Popen(
+                [*command, "--process-id", str(index), *words],
+                env=self._env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for index, words in enumerate(options)
+        ]
+        try:
+            outputs = [child.communicate(timeout=120)[0] for child in children]
+            return [child.returncode for child in children], outputs
+        finally:
+            for child in children:
+                child.kill()
 
     def here(self, devices: int, workdir: Path, monkeypatch) -> None:
         """Trains in this process, on some of its devices."""

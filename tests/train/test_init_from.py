@@ -34,7 +34,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """Two steps that change nothing: the learning rate is zero."""
+    """Two steps that change nothing: the learning rate is zero in float32."""
     emoji = configuration.load("emoji")
     model = prolip.load(FIXTURES / "tiny").config
     data = dataclasses.replace(
@@ -48,7 +48,7 @@ def config(tmp_path_factory):
         total_steps=2,
         global_batch=64,
         model=model,
-        optimizer=OptimizerConfig(learning_rate=0.0, warmup_steps=1, weight_decay=0.0),
+        optimizer=OptimizerConfig(learning_rate=1e-46, warmup_steps=1, weight_decay=0.0),
         data=data,
         checkpoint=CheckpointConfig(every=1),
         logging=LoggingConfig(tensorboard=False),
@@ -100,6 +100,10 @@ def test_the_source_leaves_the_devices_once_it_is_read(config, first, monkeypatc
     with jax.set_mesh(mesh):
         start.tokenizer()
         start.state(mesh)
+    assert [note.split()[:3] for note in start.notes] == [
+        ["the", "tokenizer", "is"],
+        ["logit_scale", "14.29", "and"],
+    ]
     gc.collect()
     assert len(loaded) == 1 and loaded[0]() is None
 
@@ -138,6 +142,30 @@ def test_other_statistics_of_images_are_refused(config, first, tmp_path):
     data = dataclasses.replace(config.data, mean=(0.5, 0.5, 0.5))
     with pytest.raises(ConfigError, match=r"config\.data\.mean: \(0\.5"):
         train(dataclasses.replace(config, init_from=str(first), data=data), tmp_path / "run")
+
+
+def test_a_scale_that_the_first_update_changes_is_told(config, first):
+    lower = dataclasses.replace(config.optimizer, max_logit_scale=10.0)
+    begun = dataclasses.replace(config, init_from=str(first), optimizer=lower)
+    start = assembly.Start(begun, None, None)
+    mesh = sharding.make_mesh(MeshConfig(), jax.devices())
+    with jax.set_mesh(mesh):
+        start.state(mesh)
+    assert start.notes[-1] == (
+        "logit_scale is 14.29, outside 1 to config.optimizer.max_logit_scale (10): the first "
+        "update sets it to 10; --config.optimizer.max_logit_scale=15 keeps it"
+    )
+
+
+def test_another_tokenizer_is_refused_unless_it_is_meant(config, first):
+    cleaned = dataclasses.replace(config.data.tokenizer, cleaning="lower")
+    data = dataclasses.replace(config.data, tokenizer=cleaned)
+    begun = dataclasses.replace(config, init_from=str(first), data=data)
+    with pytest.raises(ConfigError, match=r"trained with 'canonicalize'.*--allow-config-change"):
+        assembly.Start(begun, None, None).tokenizer()
+    start = assembly.Start(begun, None, None, allow_changes=True)
+    start.tokenizer()
+    assert "set --config.data.tokenizer.cleaning=canonicalize" in start.notes[0]
 
 
 def test_another_architecture_is_refused_before_anything_is_written(config, first, tmp_path):

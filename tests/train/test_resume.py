@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from prolip.config import ConfigError
-from prolip.train.resume import check_fingerprint
+from prolip.config import ConfigError, TrainConfig, override
+from prolip.train.resume import check_config, check_fingerprint, other_state
+from prolip.workdir import Workdir
 
 MIXTURE = {"mixture": [{"records": 30, "data_set": "table", "share": 0.7}], "seed": 0}
 
@@ -21,3 +22,27 @@ def test_other_records_in_a_mixture_are_other_data():
     with pytest.raises(ConfigError, match="not what the checkpoint was trained on"):
         check_fingerprint(MIXTURE, other, allow_changes=False)
     check_fingerprint(MIXTURE, other, allow_changes=True)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("optimizer.name=muon", "config.optimizer.name: 'adamw' there, 'muon' here: the state in"),
+        ("model.embed_dim=16", "config.model.embed_dim: 768 there, 16 here"),
+        ("model.unroll=2", ""),
+        ("optimizer.learning_rate=1e-4", ""),
+    ],
+)
+def test_an_option_that_changes_the_state_is_named_in_a_short_sentence(word, sentence):
+    other = override(TrainConfig(), [f"config.{word}"])
+    said = other_state(TrainConfig(), other)
+    assert sentence in said and bool(said) == bool(sentence) and said.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    "word", ["accumulation_steps=4", "max_skipped=3", "data.max_bad_fraction=0.5", "mesh.fsdp=2"]
+)
+def test_what_changes_how_and_not_what_is_computed_may_change(word, tmp_path):
+    workdir = Workdir(tmp_path)
+    workdir.write_config(TrainConfig())
+    assert len(check_config(workdir, override(TrainConfig(), [f"config.{word}"]), False)) == 1

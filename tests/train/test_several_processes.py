@@ -117,6 +117,24 @@ def test_a_stuck_and_a_killed_process_end_all_and_the_restart_loses_nothing(runs
         assert array.tobytes() == arrays[name].tobytes(), name
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "--config.optimizer.learning_rate=1e-2",
+            "config.optimizer.learning_rate is 0.0005 on process 0 and 0.01 on process 1",
+        ),
+        ("--config.checkpoint.evry=3", "process 1 can't start: unknown key config.checkpoint.evry"),
+    ],
+)
+def test_a_process_of_another_configuration_ends_all_without_a_restart(words, sentence, runs):
+    workdir = runs.folder / "other"
+    codes, outputs = runs.apart(workdir, [], [words])
+    assert codes == [1, 1], outputs  # Launchers start 75, 76 and 77 again.
+    assert sentence in outputs[0]
+    assert not (workdir / "config.json").exists() and not (workdir / "DONE").exists()
+
+
 def test_two_processes_evaluate_as_one(runs, two):
     alone = runs.folder / "evaluated"
     shutil.copytree(two, alone)

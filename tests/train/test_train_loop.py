@@ -140,6 +140,25 @@ def test_another_configuration_is_refused_unless_it_is_asked_for(config, tmp_pat
 
 
 @pytest.mark.slow
+def test_clipping_and_accumulation_may_change_at_a_resume_and_the_optimizer_may_not(
+    config, tmp_path
+):
+    workdir = tmp_path / "run"
+    run(dataclasses.replace(config, total_steps=2), workdir)
+    clip = dataclasses.replace(config.optimizer, grad_clip_norm=0.5)
+    clipped = dataclasses.replace(config, optimizer=clip, total_steps=3, accumulation_steps=2)
+    outcome, said = run(clipped, workdir, allow_changes=True)
+    assert outcome.step == 3
+    assert "note: the learning rate was" in said  # The schedule has another end.
+    outcome, _ = run(dataclasses.replace(config, total_steps=4), workdir, allow_changes=True)
+    assert outcome.step == 4
+    muon = dataclasses.replace(config.optimizer, name="muon")
+    with pytest.raises(ConfigError, match=r"optimizer\.name: 'adamw' there, 'muon' here") as error:
+        run(dataclasses.replace(config, optimizer=muon), workdir, allow_changes=True)
+    assert len(str(error.value)) < 400 and "init_from" in str(error.value)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["stop", "skip"])
 def test_explosion_stops_or_skips_and_leaves_something_to_look_at(policy, config, tmp_path):
     # A rate that sends the parameters to infinity after the first update.
