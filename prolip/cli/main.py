@@ -34,14 +34,7 @@ DESCRIPTION = "Probabilistic image-text pre-training in JAX."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns the exit code.
-
-    0: done. 1: something that the message says how to mend. 3: a step was not finite. 4: done, but
-    for records that can't be used, which are listed.
-    75: stopped by a signal and saved, or another process is letting go of the workdir: start again
-    to go on. 76: a watchdog saw no progress; 77: another process of the run is gone; start all
-    again. 130: Ctrl-C, saved.
-    """
+    """Runs a command line; returns the exit code, one of `prolip.exit_codes`."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="prolip", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"prolip {__version__}")
