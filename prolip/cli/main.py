@@ -1,6 +1,7 @@
 """`prolip VERB ...`: finds the verb, and turns errors of the user into a sentence."""
 
 import argparse
+import errno
 import importlib
 import sys
 import traceback
@@ -112,8 +113,22 @@ def _tell(verb: str, error: BaseException) -> int | None:
         code = NOT_FINITE
     else:
         return None
-    print(f"prolip {verb}: {error}", file=sys.stderr)
+    print(f"prolip {verb}: {_disk(error) or error}", file=sys.stderr)
     return code
+
+
+def _disk(error: BaseException) -> str | None:
+    """The sentence for a full disk or one that can't be written; None for other errors."""
+    from prolip.checkpoint.errors import is_disk_full
+
+    path = getattr(error, "filename", None)
+    if not isinstance(error, OSError) or path is None:
+        return None
+    if is_disk_full(error):
+        return f"the disk of {path} is full; free space there and run the same command again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{path} can't be read or written: {error.strerror}"
+    return None
 
 
 if __name__ == "__main__":

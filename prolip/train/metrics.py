@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import jax
 
 from prolip.config import ConfigError, LoggingConfig
-from prolip.workdir import Workdir, read_jsonl
+from prolip.workdir import Workdir, naming, read_jsonl
 
 Scalars = Mapping[str, float | int]
 
@@ -31,45 +32,65 @@ class JsonLines:
     def __init__(self, path: Path, restored_step: int):
         keep = [row for row in read_jsonl(path) if row["step"] <= restored_step]
         temporary = path.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf8") as file:
+        with naming(path), temporary.open("w", encoding="utf8") as file:
             file.writelines(json.dumps(row) + "\n" for row in keep)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        self._file = path.open("a", encoding="utf8")
+        self._path, self._file = path, path.open("a", encoding="utf8")
 
     def write(self, step: int, scalars: Scalars) -> None:
         # JSON has no NaN: a step that was not finite has null there, and `finite` false.
         values = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        with naming(self._path):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
 
     def flush(self) -> None:
         """On the disk, not only on its way: a checkpoint relies on the metrics before it."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self.flush()
-        self._file.close()
+        try:
+            self.flush()
+        finally:
+            with naming(self._path):
+                self._file.close()
 
 
 class TensorBoard:
     """Event files; steps beyond a restored one are marked as purged."""
 
     def __init__(self, path: Path, restored_step: int):
-        from tensorboardX import SummaryWriter  # Slow to import.
+        # The library's SummaryWriter leaves writing to a thread. Where the disk is full that dies,
+        # and `flush` waits for it for ever.
+        from tensorboardX import summary  # Slow to import.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
 
-        self._writer = SummaryWriter(str(path), purge_step=restored_step + 1)
+        self._path, self._scalar, self._event = path, summary.scalar, event_pb2.Event
+        log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        with naming(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._writer = EventsWriter(str(path / "events"), f".{os.getpid()}")
+            self._add(restored_step + 1, session_log=log)
 
     def write(self, step: int, scalars: Scalars) -> None:
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
+        with naming(self._path):
+            for name, value in scalars.items():
+                self._add(step, summary=self._scalar(name, value))
 
     def flush(self) -> None:
-        self._writer.flush()
+        with naming(self._path):
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with naming(self._path):
+            self._writer.close()
+
+    def _add(self, step: int, **content: Any) -> None:
+        self._writer.write_event(self._event(step=step, wall_time=time.time(), **content))
 
 
 class Wandb:

@@ -39,8 +39,8 @@ def test_a_resumed_run_answers_sigterm_at_any_moment(processes, tmp_path):
     workdir = tmp_path / "run"
     launcher = runs.start(processes, 1, "train", workdir)
     several.wait_for_save(launcher, workdir, 0)
-    launcher.kill() if chance.random() < 0.5 else launcher.terminate()
-    launcher.wait(timeout=60)
+    launcher.terminate()
+    assert launcher.wait(timeout=SECONDS) == 75, several.said(workdir)
     for life in range(LIVES):
         launcher = runs.start(processes, 1, "train", workdir)
         try:
