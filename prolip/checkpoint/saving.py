@@ -13,6 +13,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 
 from prolip.checkpoint import trees
+from prolip.checkpoint.alias import without_patterns
 from prolip.checkpoint.errors import CheckpointError, is_disk_full
 
 # Seconds between the attempts to remove what a failed save left: writes under way when the first of
@@ -99,7 +100,7 @@ class Saver:
             if self._orbax is None:
                 handler = ocp.CompositeCheckpointHandler()
                 self._orbax = ocp.AsyncCheckpointer(handler, timeout_secs=self._timeout)
-            self._orbax.save(directory, args=trees.composite(items))
+            self._orbax.save(without_patterns(directory), args=trees.composite(items))
         except Exception as e:
             self._fail(step, directory, e, abandon)
             return

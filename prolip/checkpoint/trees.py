@@ -9,6 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from prolip.checkpoint.alias import without_patterns
 from prolip.checkpoint.errors import CheckpointError
 from prolip.checkpoint.extras import ASSETS, META
 
@@ -64,7 +65,7 @@ def restore(directory: Path, item: str, abstract: Any) -> Any:
       CheckpointError: the item is missing, or leaves are missing, unknown, or of another shape or
         dtype; all of them are listed.
     """
-    path = epath.Path(directory / item)
+    path = epath.Path(without_patterns(directory) / item)
     if not (directory / item).is_dir():
         there = ", ".join(sorted(p.name for p in directory.iterdir() if (p / "_METADATA").exists()))
         raise CheckpointError(f"{directory} has no item {item!r}; it has: {there or 'none'}.")

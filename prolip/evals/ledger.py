@@ -11,6 +11,7 @@ file is brought in line with them whenever a process starts.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from prolip.checkpoint import durable, lease
+from prolip.config import ConfigError
 from prolip.evals.context import EvalResult, finite
 from prolip.evals.entries import (
     DAMAGED,
@@ -39,6 +41,7 @@ from prolip.workdir import naming
 LINES = "evals.jsonl"
 # After which the claim of an evaluator on another machine counts no more if nothing renews it.
 CLAIM_SECONDS = 60.0
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Ledger:
@@ -52,9 +55,15 @@ class Ledger:
           config: hash of the evaluation's configuration; see `config_hash`.
         """
         self.workdir, self.config = Path(workdir), config
-        (self.workdir / "evals").mkdir(parents=True, exist_ok=True)
         self._known: set[tuple[int, str, str, str]] = set()
-        self.reconcile()
+        try:
+            (self.workdir / "evals").mkdir(parents=True, exist_ok=True)
+            self._remove_stale()
+            self.reconcile()
+        except OSError as error:
+            # What has been evaluated can be read all the same; `claim` says that no more can be.
+            if error.errno not in READ_ONLY:
+                raise
 
     def folder(self, step: int, manifest: str) -> Path:
         """Where the entries of a checkpoint are, with what a report needs beside them."""
@@ -72,10 +81,19 @@ class Ledger:
 
         Raises:
           prolip.checkpoint.LeaseHeld: another evaluator is at it.
+          ConfigError: the disk can't be written.
         """
         folder = self.folder(step, manifest)
-        folder.mkdir(exist_ok=True)
-        held = lease.acquire(folder / "claim", CLAIM_SECONDS)
+        try:
+            folder.mkdir(exist_ok=True)
+            held = lease.acquire(folder / "claim", CLAIM_SECONDS)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            raise ConfigError(
+                f"{self.workdir} can't be written ({error.strerror}); --out DIR puts the results "
+                "into another directory"
+            ) from error
         try:
             yield
         finally:
@@ -114,6 +132,15 @@ class Ledger:
         """Gives every entry its line in `evals.jsonl`, once; drops lines that are torn."""
         with self._locked():
             self._reconcile()
+
+    def _remove_stale(self) -> None:
+        """Removes the temporary files of evaluators that were killed as they wrote."""
+        folder = self.workdir / "evals"
+        with contextlib.suppress(OSError):
+            old = lease.server_time(folder) - CLAIM_SECONDS
+            for path in (*folder.glob("*/.*"), *self.workdir.glob(f".{LINES}.*")):
+                if path.name != ".lock" and path.stat().st_mtime < old:
+                    path.unlink()
 
     def _reconcile(self) -> None:
         path = self.workdir / LINES
