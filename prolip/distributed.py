@@ -6,15 +6,19 @@ that is gone waits for ever, so a process that ends early ends at once (`abandon
 
 import dataclasses
 import os
+import socket
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from prolip.config import ConfigError
+from prolip.exit_codes import PEER_LOST
 
 COORDINATOR, NUM_PROCESSES, PROCESS_ID, DISTRIBUTED = (
     *("PROLIP_COORDINATOR", "PROLIP_NUM_PROCESSES", "PROLIP_PROCESS_ID", "PROLIP_DISTRIBUTED"),
 )
+LATER = 60  # Seconds after `Timeouts.initialization` at which JAX would give up by itself.
 # What collectives and the coordination service say when another process is gone. All of them are
 # general errors of their libraries, so that only the text tells.
 SIGNS = (
@@ -90,7 +94,7 @@ def find_place(
             "or --distributed auto"
         )
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not (port.isdecimal() and 0 < int(port) < 1 << 16):
         raise ConfigError(f"--coordinator is like 10.0.0.1:8476; got {coordinator!r}")
     if not 0 <= index < count:
         raise ConfigError(f"--process-id counts from 0 to {count - 1}; got {index}")
@@ -106,24 +110,38 @@ def _number(given: int | None, name: str, environment: Mapping[str, str]) -> int
     return int(text) if text else None
 
 
-def join(place: Place, timeouts: Timeouts) -> None:
+def join(place: Place, timeouts: Timeouts, say: Callable[[str], None]) -> None:
     """Meets the other processes; devices of all of them are then `jax.devices()`.
 
+    A process that has waited in vain ends here: JAX's own way out of this wait is an abort with a
+    stack of its service.
+
+    Args:
+      place: of this process.
+      timeouts: how long to wait.
+      say: gets the last sentence of a process that ends here.
+
     Raises:
-      ConfigError: JAX can't find out the place.
+      ConfigError: JAX can't find out the place, or the coordinator's port is in use.
       PeerLostError: not all processes came in time.
     """
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # Of no account elsewhere.
+    # Its handler would swallow SIGTERM in verbs that need not be told, and its sync point counts
+    # from the first step of a run also where that is resumed.
+    jax.config.update("jax_enable_preemption_service", False)
     options: dict[str, Any] = {}
     if place.known:
         options = dataclasses.asdict(place) | {"cluster_detection_method": "deactivate"}
         options["coordinator_address"] = options.pop("coordinator")
+        if place.process_id == 0:
+            _check_port(place.coordinator)
+    waited = _end_after(place, timeouts.initialization, say)
     try:
         jax.distributed.initialize(
             **options,
-            initialization_timeout=timeouts.initialization,
+            initialization_timeout=timeouts.initialization + LATER,
             heartbeat_timeout_seconds=timeouts.heartbeat,
             shutdown_timeout_seconds=timeouts.shutdown,
         )
@@ -133,10 +151,50 @@ def join(place: Place, timeouts: Timeouts) -> None:
             "--process-id"
         ) from error
     except jax.errors.JaxRuntimeError as error:
-        who = f"process {place.process_id} of {place.num_processes}" if place.known else "a process"
-        raise PeerLostError(
-            f"{who} did not meet the others at {place.coordinator or 'the coordinator'} within "
-            f"{timeouts.initialization} s: {_first_line(error)}"
+        sentence = _not_met(place, timeouts.initialization)
+        raise PeerLostError(f"{sentence} ({_first_line(error)})") from error
+    finally:
+        waited.cancel()
+
+
+def _not_met(place: Place, seconds: int) -> str:
+    who = f"process {place.process_id} of {place.num_processes}" if place.known else "this process"
+    others = "process 0 did not answer, or has not met all others itself"
+    if place.process_id in (0, None):
+        others = "not all processes have come"
+    return (
+        f"{who} has waited {seconds} s at {place.coordinator or 'the coordinator'}: {others}. "
+        "Start all processes with the same --coordinator and --num-processes, and look at the "
+        "output of the one that is missing; --initialization-timeout allows more time"
+    )
+
+
+def _end_after(place: Place, seconds: int, say: Callable[[str], None]) -> threading.Timer:
+    """Starts a timer that ends this process when the others have not come."""
+
+    def end() -> None:
+        say(_not_met(place, seconds))
+        abandon(PEER_LOST)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _check_port(coordinator: str) -> None:
+    """Raises ConfigError where process 0 can't listen: JAX's service would abort the process."""
+    port = int(coordinator.rpartition(":")[2])
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    try:
+        with socket.create_server(
+            ("", port), family=family, dualstack_ipv6=family == socket.AF_INET6
+        ):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"process 0 can't listen on port {port} ({os.strerror(error.errno or 0)}): give all "
+            "processes another --coordinator, or stop what uses the port"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """Names of the files of one run. Any tool needs only the directory."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -122,13 +123,24 @@ def write_whole(path: Path, content: str | bytes) -> None:
     # Not the number of the process: processes of two machines may have the same one.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names `path` in an OSError that names no file, as those of a full disk do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -1,11 +1,15 @@
 """A process finds its place by options, environment or cluster, and says what is missing."""
 
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from prolip import distributed
 from prolip.cli.local_processes import environment, first_cause
 from prolip.config import ConfigError
-from prolip.distributed import Place, find_place
+from prolip.distributed import Place, Timeouts, find_place
 
 WHOLE = {
     "PROLIP_COORDINATOR": "10.0.0.1:80",
@@ -28,6 +32,8 @@ def test_options_come_before_the_environment():
     [
         ({"PROLIP_COORDINATOR": ""}, "all of --coordinator"),
         ({"PROLIP_COORDINATOR": "10.0.0.1"}, "like 10.0.0.1:8476"),
+        ({"PROLIP_COORDINATOR": "10.0.0.1:99999"}, "like 10.0.0.1:8476"),
+        ({"PROLIP_COORDINATOR": "10.0.0.1:0"}, "like 10.0.0.1:8476"),
         ({"PROLIP_NUM_PROCESSES": "four"}, "PROLIP_NUM_PROCESSES is a number"),
         ({"PROLIP_PROCESS_ID": "4"}, "from 0 to 3"),
         ({"PROLIP_DISTRIBUTED": "yes"}, "auto or off"),
@@ -61,3 +67,27 @@ def test_only_the_end_of_another_process_counts_as_its_loss(monkeypatch):
     wrapped.__cause__ = lost
     assert distributed.peer_lost(wrapped) is not None
     assert distributed.peer_lost(ValueError("a config value")) is None
+
+
+def test_a_port_in_use_is_named_before_the_service_would_abort():
+    with socket.create_server(("", 0)) as taken:
+        place = Place(f"127.0.0.1:{taken.getsockname()[1]}", 2, 0)
+        with pytest.raises(ConfigError, match="can't listen on port"):
+            distributed.join(place, Timeouts(), say=print)
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_process_that_waits_in_vain_ends_with_a_sentence(process):
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2"]
+    words += ["--process-id", str(process), "--initialization-timeout", "1"]
+    got = subprocess.run(
+        [sys.executable, "-m", "prolip.cli.main", "train", "--config=x", "--workdir=x", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert got.returncode == 77
+    [line] = got.stderr.splitlines()
+    assert f"process {process} of 2 has waited 1 s at 127.0.0.1:{port}" in line

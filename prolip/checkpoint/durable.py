@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 from prolip.checkpoint.errors import CheckpointError
+from prolip.workdir import naming
 
 
 def local_path(directory: str | os.PathLike[str]) -> Path:
@@ -55,7 +56,7 @@ def unwritable(directory: Path, error: OSError) -> CheckpointError:
 def write_new(path: Path, data: bytes) -> None:
     """Writes and syncs a file; its directory is not synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as f:
+    with naming(path), open(path, "wb") as f:
         f.write(data)
         f.flush()
         os.fsync(f.fileno())

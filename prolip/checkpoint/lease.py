@@ -147,7 +147,14 @@ def seconds_left(path: Path, holder: Holder | None, seconds: float) -> float:
     except FileNotFoundError:
         return 0.0
     # Both times are the file server's, so that clocks of machines need not agree.
-    return max(0.0, seconds - (_server_time(path.parent) - touched))
+    left = max(0.0, seconds - (server_time(path.parent) - touched))
+    if left > seconds:
+        # From the future: a clock has been set back, or the file was copied. It would count for as
+        # long; touched now, it expires like any other unless its holder touches it again.
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return seconds
+    return left
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -210,7 +217,8 @@ def _is_alive(holder: Holder) -> bool:
     return True
 
 
-def _server_time(directory: Path) -> float:
+def server_time(directory: Path) -> float:
+    """The time that a file gets which is written to `directory` now."""
     probe = directory / f".time.{uuid.uuid4().hex}"
     try:
         durable.write_new(probe, b"")

@@ -2,7 +2,10 @@
 
 import contextlib
 import logging
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,17 +13,48 @@ from typing import Any
 import orbax.checkpoint as ocp
 
 from prolip.checkpoint import trees
+from prolip.checkpoint.alias import without_patterns
 from prolip.checkpoint.errors import CheckpointError, is_disk_full
+
+# Seconds between the attempts to remove what a failed save left: writes under way when the first of
+# them failed make their directory again.
+LATE_WRITES = (0.0, 0.1, 0.4)
 
 
 class _KnownErrors(logging.Filter):
-    """Drops the tracebacks that Orbax logs of errors that the next `check` raises anyway."""
+    """Drops the tracebacks of failed saves that are logged besides the error that `check` raises.
+
+    Orbax logs its own, asyncio those of writes that nobody waited for after the first had failed.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and "orbax" in record.pathname)
+        if not isinstance(record.exc_info, tuple):
+            return True
+        frames = traceback.extract_tb(record.exc_info[2])
+        texts = (record.pathname, str(record.exc_info[1]), *(frame.filename for frame in frames))
+        return not any("orbax" in text for text in texts)
 
 
 _KNOWN_ERRORS = _KnownErrors()
+
+
+def _drop_late_answers() -> None:
+    """Keeps writes that end after a failed save from printing a traceback each.
+
+    They report from threads of TensorStore to an event loop that has been closed by then.
+    """
+    before = sys.unraisablehook
+    if getattr(before, "drops_late_answers", False):
+        return
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        frames = traceback.extract_tb(unraisable.exc_traceback)[:1]
+        late = frames and frames[0].name == "call_soon_threadsafe"
+        if not late or "loop is closed" not in str(unraisable.exc_value):
+            before(unraisable)
+
+    hook.drops_late_answers = True  # type: ignore[attr-defined]
+    sys.unraisablehook = hook
 
 
 class Saver:
@@ -36,7 +70,9 @@ class Saver:
         self._orbax: ocp.AsyncCheckpointer | None = None
         self._thread: threading.Thread | None = None
         self._failures: list[CheckpointError] = []
-        logging.getLogger("absl").addFilter(_KNOWN_ERRORS)
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).addFilter(_KNOWN_ERRORS)
+        _drop_late_answers()
 
     def start(
         self,
@@ -64,7 +100,7 @@ class Saver:
             if self._orbax is None:
                 handler = ocp.CompositeCheckpointHandler()
                 self._orbax = ocp.AsyncCheckpointer(handler, timeout_secs=self._timeout)
-            self._orbax.save(directory, args=trees.composite(items))
+            self._orbax.save(without_patterns(directory), args=trees.composite(items))
         except Exception as e:
             self._fail(step, directory, e, abandon)
             return
@@ -109,8 +145,10 @@ class Saver:
         self, step: int, directory: Path, error: BaseException, abandon: Callable[[], None]
     ) -> None:
         self._reset()
-        with contextlib.suppress(Exception):
-            abandon()
+        for wait in LATE_WRITES:
+            time.sleep(wait)
+            with contextlib.suppress(Exception):
+                abandon()
         if is_disk_full(error):
             text = (
                 f"Saving checkpoint {step} failed: the disk of {directory.parent} is full. Free "

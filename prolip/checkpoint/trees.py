@@ -9,6 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from prolip.checkpoint.alias import without_patterns
 from prolip.checkpoint.errors import CheckpointError, ContentsError
 from prolip.checkpoint.extras import ASSETS, META
 
@@ -105,7 +106,7 @@ def _item(directory: Path, item: str) -> epath.Path:
     if not (directory / item).is_dir():
         there = ", ".join(sorted(p.name for p in directory.iterdir() if (p / "_METADATA").exists()))
         raise CheckpointError(f"{directory} has no item {item!r}; it has: {there or 'none'}.")
-    return epath.Path(directory / item)
+    return epath.Path(without_patterns(directory) / item)
 
 
 def mismatches(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -47,6 +47,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate nothing; print the table over the steps that have been evaluated, which\n"
         "`prolip eval --workdir` ends with too",
     )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="where the results go instead of the workdir, e.g. if that can't be written;\n"
+        "`prolip report --evals DIR` reads them there",
+    )
     parser.add_argument("--step", type=int, help="this checkpoint only; default: all not done yet")
     parser.add_argument(
         "--watch", action="store_true", help="go on until the trainer says that it is done"
@@ -78,8 +84,10 @@ def run(args: argparse.Namespace) -> int:
     if args.summary:
         if args.model or args.watch or args.sets or args.step is not None:
             raise ConfigError("--summary evaluates nothing: give it --workdir, and --json or not")
-        show(args.workdir, args.json)
+        show(args.workdir, args.json, args.out)
         return 0
+    if args.out and args.model:
+        raise ConfigError("--out is for a --workdir; with --model, --json FILE names the file")
     if args.json not in (None, STDOUT) and not Path(args.json).expanduser().parent.is_dir():
         raise ConfigError(f"--json: {Path(args.json).expanduser().parent} is no folder")
     return _model(args) if args.model else _workdir(args)
@@ -106,9 +114,10 @@ def _workdir(args: argparse.Namespace) -> int:
             say=_say(args),
             signs=watchdog,
             sets=args.sets,
+            results=Path(args.out).expanduser() if args.out else None,
         )
     if jax.process_index() == 0 and not outcome.stopped:
-        show(args.workdir, args.json)
+        show(args.workdir, args.json, args.out)
     return outcome.exit_code
 
 

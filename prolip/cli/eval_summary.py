@@ -7,12 +7,13 @@ from typing import Any
 STDOUT = "-"
 
 
-def show(workdir: str | Path, target: str | None) -> None:
+def show(workdir: str | Path, target: str | None, results: str | Path | None = None) -> None:
     """Prints the table of a run's evaluated steps, or writes it as JSON to `target` besides.
 
     Args:
       workdir: of the run.
       target: None for the table alone, a file for JSON too, "-" for JSON in place of the table.
+      results: where the evaluations are; None: in the workdir.
 
     Raises:
       ConfigError: there is no run.
@@ -21,7 +22,8 @@ def show(workdir: str | Path, target: str | None) -> None:
     from prolip.workdir import Workdir
 
     run = Workdir(Path(workdir))
-    found = summarize(run, run.read_config().checkpoint)
+    folder = Path(results).expanduser() if results else None
+    found = summarize(run, run.read_config().checkpoint, folder)
     text = json.dumps(found.values, indent=2)
     if target == STDOUT:
         print(text)

@@ -14,12 +14,12 @@ from types import FrameType
 from typing import IO
 
 from prolip import distributed
-from prolip.exit_codes import INTERRUPTED, PEER_LOST, RESTART
+from prolip.exit_codes import ABORTED, INTERRUPTED, PEER_LOST, RESTART, TERMINATED
 
 LAST_LINES = 12  # Of a failed process, shown when it is not the one on the console.
 # Ends that follow from the end of another process: the sentence of its own, and what the
 # coordination service of JAX does to those that it can't tell otherwise.
-FOLLOWING = (PEER_LOST, 128 + signal.SIGABRT)
+FOLLOWING = (PEER_LOST, ABORTED)
 
 
 def run_processes(
@@ -76,7 +76,10 @@ def run_processes(
     if cause is None:
         return 0
     index, code = cause
-    if code != RESTART:
+    if code == TERMINATED:  # Before it had anything to save, or by a second signal.
+        print(f"prolip launch: process {index} was stopped by SIGTERM, and all with it")
+        code = RESTART
+    elif code != RESTART:
         _tell(index, code, logs)
     return INTERRUPTED if code == RESTART and signals.interrupted else code
 

@@ -1,6 +1,7 @@
 """`prolip VERB ...`: finds the verb, and turns errors of the user into a sentence."""
 
 import argparse
+import errno
 import importlib
 import sys
 import traceback
@@ -34,14 +35,7 @@ DESCRIPTION = "Probabilistic image-text pre-training in JAX."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns the exit code.
-
-    0: done. 1: something that the message says how to mend. 3: a step was not finite. 4: done, but
-    for records that can't be used, which are listed.
-    75: stopped by a signal and saved, or another process is letting go of the workdir: start again
-    to go on. 76: a watchdog saw no progress; 77: another process of the run is gone; start all
-    again. 130: Ctrl-C, saved.
-    """
+    """Runs a command line; returns the exit code, one of `prolip.exit_codes`."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="prolip", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"prolip {__version__}")
@@ -119,8 +113,22 @@ def _tell(verb: str, error: BaseException) -> int | None:
         code = NOT_FINITE
     else:
         return None
-    print(f"prolip {verb}: {error}", file=sys.stderr)
+    print(f"prolip {verb}: {_disk(error) or error}", file=sys.stderr)
     return code
+
+
+def _disk(error: BaseException) -> str | None:
+    """The sentence for a full disk or one that can't be written; None for other errors."""
+    from prolip.checkpoint.errors import is_disk_full
+
+    path = getattr(error, "filename", None)
+    if not isinstance(error, OSError) or path is None:
+        return None
+    if is_disk_full(error):
+        return f"the disk of {path} is full; free space there and run the same command again"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{path} can't be read or written: {error.strerror}"
+    return None
 
 
 if __name__ == "__main__":

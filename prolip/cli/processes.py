@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from prolip import distributed
+from prolip.cli import compilation
 from prolip.distributed import Timeouts
 from prolip.exit_codes import STUCK
 from prolip.watchdog import Signs, Watchdog
@@ -62,7 +63,8 @@ def join(args: argparse.Namespace) -> None:
     )
     if place is not None:
         seconds = (args.initialization_timeout, args.heartbeat_timeout, args.shutdown_timeout)
-        distributed.join(place, Timeouts(*seconds))
+        distributed.join(place, Timeouts(*seconds), _say(args.verb))
+        compilation.keep_in_each_process()
 
 
 @contextlib.contextmanager

@@ -23,8 +23,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; 75 if a signal stopped it after a save, 130 if that was Ctrl-C."""
+    from prolip.train.preemption import StopNotice
     from prolip.train.same_start import told_to_all
 
+    # First of all: a signal that comes while the run is being restored stops it all the same.
+    notice = StopNotice()
     with told_to_all():
         config = configuration.load(args.config, args.overrides)
     import jax
@@ -40,12 +43,13 @@ def run(args: argparse.Namespace) -> int:
             allow_changes=args.allow_config_change,
             evaluations=functools.partial(ledger.evaluations, args.workdir, config.eval.evaluators),
             alive=watchdog.alive,
+            notice=notice,
         )
     if outcome.stopped_by is not None:
         if jax.process_index() == 0:
             print(
                 f"stopped by signal {outcome.stopped_by}, saved at step {outcome.step}; "
-                "the same command goes on from there"
+                "run the same command again to resume"
             )
         return INTERRUPTED if outcome.stopped_by == signal.SIGINT else RESTART
     return 0

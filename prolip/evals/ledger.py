@@ -11,6 +11,7 @@ file is brought in line with them whenever a process starts.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
@@ -19,32 +20,28 @@ import os
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from prolip.checkpoint import durable, lease
+from prolip.config import ConfigError
 from prolip.evals.context import EvalResult, finite
+from prolip.evals.entries import (
+    DAMAGED,
+    DONE,
+    FAILED,
+    Entry,
+    decode_entry,
+    read_entry,
+    read_note,
+)
+from prolip.workdir import naming
 
 LINES = "evals.jsonl"
-DONE, FAILED, DAMAGED = ".done.json", ".failed.json", "damaged.json"
 # After which the claim of an evaluator on another machine counts no more if nothing renews it.
 CLAIM_SECONDS = 60.0
-
-
-class Entry(NamedTuple):
-    """A finished evaluation."""
-
-    step: int
-    evaluator: str
-    manifest: str  # Hash of the checkpoint's manifest.
-    config: str  # Hash of the evaluation's configuration.
-    metrics: dict[str, float]
-
-    @property
-    def key(self) -> tuple[int, str, str, str]:
-        """What may be there only once."""
-        return self[:4]
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Ledger:
@@ -58,9 +55,15 @@ class Ledger:
           config: hash of the evaluation's configuration; see `config_hash`.
         """
         self.workdir, self.config = Path(workdir), config
-        (self.workdir / "evals").mkdir(parents=True, exist_ok=True)
         self._known: set[tuple[int, str, str, str]] = set()
-        self.reconcile()
+        try:
+            (self.workdir / "evals").mkdir(parents=True, exist_ok=True)
+            self._remove_stale()
+            self.reconcile()
+        except OSError as error:
+            # What has been evaluated can be read all the same; `claim` says that no more can be.
+            if error.errno not in READ_ONLY:
+                raise
 
     def folder(self, step: int, manifest: str) -> Path:
         """Where the entries of a checkpoint are, with what a report needs beside them."""
@@ -68,9 +71,9 @@ class Ledger:
         return self.workdir / "evals" / f"{step}-{identity}"
 
     def pending(self, step: int, manifest: str, evaluators: Collection[str]) -> list[str]:
-        """Those of `evaluators` that have no entry for the checkpoint."""
+        """Those of `evaluators` that have no entry for the checkpoint, or a damaged one."""
         folder = self.folder(step, manifest)
-        return [name for name in evaluators if not (folder / f"{name}{DONE}").exists()]
+        return [name for name in evaluators if read_entry(folder / f"{name}{DONE}") is None]
 
     @contextlib.contextmanager
     def claim(self, step: int, manifest: str) -> Iterator[None]:
@@ -78,10 +81,19 @@ class Ledger:
 
         Raises:
           prolip.checkpoint.LeaseHeld: another evaluator is at it.
+          ConfigError: the disk can't be written.
         """
         folder = self.folder(step, manifest)
-        folder.mkdir(exist_ok=True)
-        held = lease.acquire(folder / "claim", CLAIM_SECONDS)
+        try:
+            folder.mkdir(exist_ok=True)
+            held = lease.acquire(folder / "claim", CLAIM_SECONDS)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            raise ConfigError(
+                f"{self.workdir} can't be written ({error.strerror}); --out DIR puts the results "
+                "into another directory"
+            ) from error
         try:
             yield
         finally:
@@ -121,12 +133,21 @@ class Ledger:
         with self._locked():
             self._reconcile()
 
+    def _remove_stale(self) -> None:
+        """Removes the temporary files of evaluators that were killed as they wrote."""
+        folder = self.workdir / "evals"
+        with contextlib.suppress(OSError):
+            old = lease.server_time(folder) - CLAIM_SECONDS
+            for path in (*folder.glob("*/.*"), *self.workdir.glob(f".{LINES}.*")):
+                if path.name != ".lock" and path.stat().st_mtime < old:
+                    path.unlink()
+
     def _reconcile(self) -> None:
         path = self.workdir / LINES
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         kept, self._known = [], set()
         for line in lines:
-            found = _decode(line) if line.endswith(b"\n") else None
+            found = decode_entry(line) if line.endswith(b"\n") else None
             if found is not None and found.key not in self._known:
                 self._known.add(found.key)
                 kept.append(line)
@@ -144,7 +165,8 @@ class Ledger:
     def _write(self, new: list[Entry]) -> None:
         if not new:
             return
-        with open(self.workdir / LINES, "ab") as f:
+        path = self.workdir / LINES
+        with naming(path), open(path, "ab") as f:
             f.write(b"".join(_encode(entry._asdict()) for entry in new))
             f.flush()
             os.fsync(f.fileno())
@@ -176,9 +198,18 @@ def _entries(workdir: str | os.PathLike[str]) -> Iterator[tuple[Entry, int]]:
     """Entries, and when they ended, in nanoseconds."""
     for path in (Path(workdir) / "evals").glob(f"*/*{DONE}"):
         with contextlib.suppress(FileNotFoundError):
-            entry = _decode(path.read_bytes())
+            entry = read_entry(path)
             if entry is not None:
                 yield entry, path.stat().st_mtime_ns
+
+
+def damaged(workdir: str | os.PathLike[str]) -> list[Path]:
+    """Entries and notes that can't be read, which nothing else here counts."""
+    folder = Path(workdir) / "evals"
+    bad = [path for path in folder.glob(f"*/*{DONE}") if path.exists() and not read_entry(path)]
+    for pattern in (f"*/*{FAILED}", f"*/{DAMAGED}"):
+        bad += [path for path in folder.glob(pattern) if path.exists() and not read_note(path)]
+    return sorted(bad)
 
 
 def newest(workdir: str | os.PathLike[str]) -> dict[int, dict[str, Entry]]:
@@ -191,8 +222,7 @@ def newest(workdir: str | os.PathLike[str]) -> dict[int, dict[str, Entry]]:
         (time, e.evaluator, e.step, e.manifest, e) for e, time in _entries(workdir)
     ]
     for note, time in _notes(workdir, f"*/*{FAILED}"):
-        if manifest := note.get("manifest"):
-            events.append((time, note["evaluator"], note["step"], manifest, None))
+        events.append((time, note["evaluator"], note["step"], note["manifest"], None))
     found: dict[int, dict[str, Entry]] = {}
     for *_, step, manifest, entry in sorted(events, key=lambda event: event[:2]):
         own = found.setdefault(step, {})
@@ -251,8 +281,10 @@ def config_hash(options: Mapping[str, Any]) -> str:
 def _notes(workdir: str | os.PathLike[str], pattern: str) -> Iterator[tuple[dict[str, Any], int]]:
     """Notes, and when they were written, in nanoseconds."""
     for path in (Path(workdir) / "evals").glob(pattern):
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            yield json.loads(path.read_bytes()), path.stat().st_mtime_ns
+        with contextlib.suppress(FileNotFoundError):
+            note = read_note(path)
+            if note is not None:
+                yield note, path.stat().st_mtime_ns
 
 
 def _create(path: Path, data: bytes) -> bool:
@@ -262,7 +294,9 @@ def _create(path: Path, data: bytes) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return False
+        if read_entry(path) is not None:
+            return False
+        os.rename(temporary, path)  # Over a damaged one.
     except OSError:  # A mount without hard links: the lock alone keeps others away.
         if path.exists():
             return False
@@ -275,14 +309,6 @@ def _create(path: Path, data: bytes) -> bool:
 
 def _encode(content: Any) -> bytes:
     return json.dumps(content, allow_nan=False).encode() + b"\n"
-
-
-def _decode(line: bytes) -> Entry | None:
-    try:
-        found = json.loads(line)
-        return Entry(*(found[field] for field in Entry._fields))
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _ends_with_newline(path: Path) -> bool:

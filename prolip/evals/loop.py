@@ -22,6 +22,8 @@ from prolip.exit_codes import RESTART
 
 # Loads the model of a step and embeds the data; gives the function from name to result.
 Evaluate = Callable[[int], Callable[[str], EvalResult]]
+# For which a workdir must be missing to count as removed: mounts come back.
+GONE_SECONDS = 10.0
 
 
 @dataclasses.dataclass
@@ -54,6 +56,7 @@ def evaluate_steps(
     poll_seconds: float = 5.0,
     say: Callable[[str], Any] = print,
     polled: Callable[[], Any] = lambda: None,
+    results: str | os.PathLike[str] | None = None,
 ) -> Outcome:
     """Evaluates what is there and has not been evaluated, oldest step first.
 
@@ -73,14 +76,16 @@ def evaluate_steps(
       poll_seconds: between looks for new steps.
       say: gets a sentence for each event.
       polled: called whenever there was nothing to do.
+      results: directory of the ledger; by default the workdir.
 
     Raises:
-      CheckpointError: `step` does not exist.
+      CheckpointError: `step` does not exist, or the workdir is gone.
     """
-    run = _Run(Ledger(workdir, config), store, tuple(evaluators), evaluate, say)
+    run = _Run(Ledger(results or workdir, config), store, tuple(evaluators), evaluate, say)
     done_file = Path(workdir) / "DONE"
+    gone = _Gone(Path(workdir))
     try:
-        with _sigterm() as terminated:
+        with gone, _sigterm() as terminated:
             while not terminated.is_set():
                 # Before the look for steps: after `DONE` no step comes.
                 done = done_file.exists() or not watch or step is not None
@@ -90,13 +95,39 @@ def evaluate_steps(
                     if done and not run.waiting:
                         break
                     polled()
+                    gone.check()
                     terminated.wait(poll_seconds)
                 run.waiting = False
             run.outcome.stopped = terminated.is_set()
+            run.ledger.reconcile()  # Lines of other evaluators that were killed.
     except _Terminated:
         run.outcome.stopped = True
-    run.ledger.reconcile()  # Lines of other evaluators that were killed.
     return run.outcome
+
+
+class _Gone:
+    """Ends an evaluation whose workdir has been removed, which no file would ever end."""
+
+    def __init__(self, workdir: Path):
+        self._workdir, self._since = workdir, float("inf")
+
+    def check(self) -> None:
+        """Raises CheckpointError once the workdir has been gone for `GONE_SECONDS`."""
+        if self._workdir.is_dir():
+            self._since = float("inf")
+            return
+        self._since = min(self._since, time.monotonic())
+        if time.monotonic() - self._since >= GONE_SECONDS:
+            raise CheckpointError(f"{self._workdir} is gone: nothing is left to evaluate")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, FileNotFoundError) and not self._workdir.is_dir():
+            raise CheckpointError(
+                f"{self._workdir} is gone: it was removed while it was evaluated"
+            ) from error
 
 
 @dataclasses.dataclass

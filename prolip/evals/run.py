@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +23,8 @@ from prolip.loading import load_step
 from prolip.watchdog import Signs, unwatched
 from prolip.workdir import Workdir
 
+REMIND_SECONDS = 300.0  # Between sentences while there is no run to watch.
+
 
 def evaluate_workdir(
     workdir: Workdir,
@@ -32,6 +35,7 @@ def evaluate_workdir(
     say: Callable[[str], Any] = print,
     signs: Signs | None = None,
     sets: Sequence[str] = (),
+    results: Path | None = None,
 ) -> Outcome:
     """Evaluates the step, or all that have not been, or all that a trainer goes on to write.
 
@@ -46,6 +50,7 @@ def evaluate_workdir(
       say: gets a sentence for each event.
       signs: of life, for a watchdog.
       sets: evaluation sets besides those of the configuration; one of the same name counts instead.
+      results: directory for the results; by default the workdir.
 
     Raises:
       ConfigError: no run there (when it isn't watched), or an evaluator or set that doesn't exist.
@@ -109,6 +114,7 @@ def evaluate_workdir(
             poll_seconds=poll_seconds,
             say=say,
             polled=polled,
+            results=results,
         )
         if outcome.stopped and distributed.joined():
             # The others are told by a signal too, or by the end of this process.
@@ -163,8 +169,12 @@ def _await_config(
 ) -> TrainConfig:
     if watch and not workdir.config.exists():
         say(f"waiting for a run in {workdir.path}")
+        began = told = time.monotonic()
         while not workdir.config.exists():
             if signs:
                 signs.alive("the look for a run")
             time.sleep(poll_seconds)
+            if time.monotonic() - told >= REMIND_SECONDS:
+                told = time.monotonic()
+                say(f"still no run in {workdir.path} after {(told - began) / 60:.0f} min")
     return workdir.read_config()

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from prolip.checkpoint import layout, retention
@@ -45,6 +46,7 @@ class Summary:
     best: int | None  # None where no step has the metric.
     kept: frozenset[int]  # Steps whose checkpoint is there.
     failed: list[dict[str, Any]]  # Notes of evaluators without a result.
+    damaged: list[str]  # Files of results that can't be read.
     configurations: int  # Under how many the results that count were made.
 
     @property
@@ -78,14 +80,16 @@ class Summary:
         }
 
 
-def summarize(workdir: Workdir, config: CheckpointConfig) -> Summary:
+def summarize(workdir: Workdir, config: CheckpointConfig, results: Path | None = None) -> Summary:
     """Reads the ledger of a run; no data and no model is needed.
 
     Args:
       workdir: of the run.
       config: which metric decides, and which way.
+      results: where the evaluations are; None: in the workdir.
     """
-    found = ledger.newest(workdir.path)
+    results = results or workdir.path
+    found = ledger.newest(results)
     steps = {step: merged(found[step]) for step in sorted(found)}
     configurations = {entry.config for own in found.values() for entry in own.values()}
     return Summary(
@@ -94,7 +98,8 @@ def summarize(workdir: Workdir, config: CheckpointConfig) -> Summary:
         steps=steps,
         best=best_step(steps, config.best_metric, config.best_mode),
         kept=frozenset(layout.existing(workdir.checkpoints).in_state()),
-        failed=ledger.failures(workdir.path),
+        failed=ledger.failures(results),
+        damaged=[str(path) for path in ledger.damaged(results)],
         configurations=len(configurations),
     )
 
@@ -156,6 +161,8 @@ def _sentences(found: Summary) -> Iterator[str]:
             f"the results are of {found.configurations} configurations of the evaluation or its "
             "data, so that steps may not be comparable"
         )
+    for path in found.damaged:
+        yield f"{path} is damaged and left out; `prolip eval` measures it again"
     for note in found.failed:
         error = str(note.get("error", "")).strip().splitlines()
         yield f"step {note['step']}: {note['evaluator']} failed: {error[-1] if error else ''}"

@@ -1,5 +1,6 @@
 """Puts the sections of a run into one self-contained HTML file."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from prolip.report.multiplicity import multiplicity
 from prolip.report.pictures import Images, data_uris, from_batches
 from prolip.report.probe import probe
 from prolip.report.quality import quality
-from prolip.report.read import Run, read_run
+from prolip.report.read import Run, left_out, read_run
 from prolip.report.sets import sets
 from prolip.report.training import configuration, training
 from prolip.report.uncertainty import extremes, uncertainty
@@ -26,15 +27,24 @@ from prolip.workdir import write_whole
 PICTURE_SIZE = 96  # Pixels a side, whatever the model's: people look at these.
 
 
-def write_report(workdir: str | Path, images: Images | None = None) -> Path:
-    """Writes `report.html` into the workdir of a run, finished or not.
+def write_report(
+    workdir: str | Path,
+    images: Images | None = None,
+    *,
+    results: str | Path | None = None,
+    output: str | Path | None = None,
+) -> Path:
+    """Writes the report of a run, finished or not.
 
-    What has not been made yet is left out, and the page says which command makes it.
+    What has not been made yet is left out, and the page says which command makes it. What is
+    damaged is left out, and the page names it.
 
     Args:
       workdir: of the run.
       images: gives the images at positions of the evaluation split; by default they are read from
         the data set of the run's configuration. Without them the page has numbers in their place.
+      results: where the evaluations are; by default in the workdir.
+      output: the file to write; by default `report.html` in the workdir.
 
     Returns:
       Where the report is.
@@ -42,10 +52,56 @@ def write_report(workdir: str | Path, images: Images | None = None) -> Path:
     Raises:
       ConfigError: there is no such directory.
     """
-    run = read_run(workdir)
-    path = run.path / "report.html"
-    write_whole(path, render(run, images))
+    run = read_run(workdir, results)
+    path = Path(output).expanduser().absolute() if output else run.path / "report.html"
+    try:
+        page = render(run, images)
+    except Exception:
+        page = render(_without_damage(run, images), images)
+    # A damaged file may hold half of a character.
+    write_whole(path, page.encode("utf8", "replace"))
     return path
+
+
+def _without_damage(run: Run, images: Images | None) -> Run:
+    """The run without the parts of which no page can be made, each named in a notice.
+
+    Only the sections know what an evaluator's notes and arrays must look like, so each part is
+    tried by itself, in a run that has nothing else.
+    """
+    empty = dataclasses.replace(
+        run, config={}, training={}, evaluations={}, artefacts={}, notices=[], step=None, best=None
+    )
+    measured = dataclasses.replace(
+        empty, evaluations=run.evaluations, step=run.step, best=run.best, notices=[*run.notices]
+    )
+    alone = {
+        str(run.path / "config.json"): dataclasses.replace(empty, config=run.config),
+        str(run.path / "metrics.jsonl"): dataclasses.replace(empty, training=run.training),
+    } | {
+        f"{artefact.folder / name}.json or .npz": dataclasses.replace(
+            measured, artefacts={name: artefact}
+        )
+        for name, artefact in run.artefacts.items()
+    }
+    errors = {file: _error(part, images) for file, part in alone.items()}
+    good = [part for file, part in alone.items() if not errors[file]]
+    return dataclasses.replace(
+        measured,
+        config=next((part.config for part in good if part.config), {}),
+        training=next((part.training for part in good if part.training), {}),
+        artefacts={name: value for part in good for name, value in part.artefacts.items()},
+        notices=run.notices + [left_out(file, error) for file, error in errors.items() if error],
+    )
+
+
+def _error(run: Run, images: Images | None) -> str:
+    """The error of rendering a run; empty if there is none."""
+    try:
+        render(run, images)
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return ""
 
 
 def render(run: Run, images: Images | None = None) -> str:

@@ -56,6 +56,7 @@ def train(
     evaluations: Evaluations | None = None,
     console: Console | None = None,
     alive: Alive = unwatched,
+    notice: StopNotice | None = None,
 ) -> Outcome:
     """Trains to `config.total_steps` in the workdir at `path`, going on from what is there.
 
@@ -69,6 +70,7 @@ def train(
         another process, which the trainer knows by its files only.
       console: where process 0 prints; the others are silent.
       alive: gets signs of life for a watchdog.
+      notice: of signals, where somebody has listened before this call; closed here.
 
     Raises:
       ConfigError: something about the configuration, the workdir or the machine doesn't fit.
@@ -99,7 +101,9 @@ def train(
         ),
     )
     with store, jax.set_mesh(mesh):
-        return _run(config, workdir, store, mesh, allow_changes, console, alive)
+        return _run(
+            config, workdir, store, mesh, allow_changes, console, alive, notice or StopNotice()
+        )
 
 
 def _run(
@@ -110,8 +114,8 @@ def _run(
     allow_changes: bool,
     console: Console,
     alive: Alive,
+    notice: StopNotice,
 ) -> Outcome:
-    notice = StopNotice()
     try:
         if jax.process_index() == 0:
             if missing := unindexed(config.data):

@@ -11,7 +11,7 @@ import jax
 
 from prolip.config import LoggingConfig
 from prolip.train.trackers import Scalars, Writer, make_trackers
-from prolip.workdir import Workdir, read_jsonl
+from prolip.workdir import Workdir, naming, read_jsonl
 
 
 class JsonLines:
@@ -20,26 +20,31 @@ class JsonLines:
     def __init__(self, path: Path, restored_step: int):
         keep = [row for row in read_jsonl(path) if row["step"] <= restored_step]
         temporary = path.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf8") as file:
+        with naming(path), temporary.open("w", encoding="utf8") as file:
             file.writelines(json.dumps(row) + "\n" for row in keep)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        self._file = path.open("a", encoding="utf8")
+        self._path, self._file = path, path.open("a", encoding="utf8")
 
     def write(self, step: int, scalars: Scalars) -> None:
         # JSON has no NaN: a step that was not finite has null there, and `finite` false.
         values = {k: v if math.isfinite(v) else None for k, v in scalars.items()}
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        with naming(self._path):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
 
     def flush(self) -> None:
         """On the disk, not only on its way: a checkpoint relies on the metrics before it."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self.flush()
-        self._file.close()
+        try:
+            self.flush()
+        finally:
+            with naming(self._path):
+                self._file.close()
 
 
 class Log:

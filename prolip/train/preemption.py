@@ -1,43 +1,66 @@
-"""Notices that the machine is about to go, or that a person has had enough."""
+"""Stops a run when its machine is about to go, or a person has had enough."""
 
-import os
 import signal
 from types import FrameType
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 class StopNotice:
     """Remembers SIGTERM and Ctrl-C until the loop has finished its step; a second one kills.
 
-    With several processes SIGTERM is left to `jax.distributed`, whose service tells all of them to
-    stop at the same step when one has received it; Ctrl-C becomes a SIGTERM.
+    One of several processes that has received a signal stops all of them at the same step: at each
+    step all processes exchange whether they have been told to stop, and read the answer one step
+    later, so that neither host nor device waits for it. This needs no count of steps and no clock,
+    so a run that resumes at any step stops like one that begins. Ctrl-C counts as a SIGTERM then.
     """
 
     def __init__(self) -> None:
+        """Listens from now on; no device is touched before `reached`."""
         self.signal: int | None = None
-        several = jax.process_count() > 1
-        mine = (signal.SIGINT,) if several else (signal.SIGTERM, signal.SIGINT)
-        self._several = several
-        self._previous = {s: signal.signal(s, self._notice) for s in mine}
+        self._exchange: _Exchange | None = None
+        self._previous = {
+            number: signal.signal(number, self._receive)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
 
     def reached(self, step: int) -> bool:
-        """Whether to save and stop now; every process must ask at every step."""
-        if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
-            if multihost_utils.reached_preemption_sync_point(step):
-                self.signal = signal.SIGTERM
-        return self.signal is not None
+        """Returns whether to save and stop now; every process must ask at every step."""
+        if jax.process_count() == 1:
+            return self.signal is not None
+        self._exchange = self._exchange or _Exchange()
+        told = self._exchange.next(self.signal is not None)
+        if told:
+            self.signal = signal.SIGTERM
+        return told
 
     def close(self) -> None:
-        """Gives the signals back."""
+        """Restores the handlers from before."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _notice(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        if self._several:
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            self.signal = number
+        self.signal = number
+
+
+class _Exchange:
+    """The maximum of one flag per process, one call late."""
+
+    def __init__(self) -> None:
+        # Of its own: flags come from processes, however the batch is divided.
+        self._mesh = Mesh(np.array(jax.devices()), ("device",))
+        self._by_device = NamedSharding(self._mesh, PartitionSpec("device"))
+        self._max = jax.jit(jnp.max, out_shardings=NamedSharding(self._mesh, PartitionSpec()))
+        self._pending: jax.Array | None = None
+
+    def next(self, flag: bool) -> bool:
+        """Sends `flag`; returns whether any process sent a true one in the call before."""
+        before, mine = self._pending, np.full(len(jax.local_devices()), flag, np.int32)
+        with jax.set_mesh(self._mesh):
+            flags = jax.make_array_from_process_local_data(self._by_device, mine)
+            self._pending = self._max(flags)
+        return before is not None and bool(jax.device_get(before))

@@ -1,9 +1,11 @@
 """TensorBoard and Weights & Biases: copies of the record, which may fail without ending the run."""
 
 import importlib.util
+import os
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,19 +35,30 @@ class TensorBoard:
     """Event files; steps beyond a restored one are marked as purged."""
 
     def __init__(self, path: Path, restored_step: int):
-        from tensorboardX import SummaryWriter  # Slow to import.
+        # The library's SummaryWriter leaves writing to a thread. Where the disk is full that dies,
+        # and `flush` waits for it for ever.
+        from tensorboardX import summary  # Slow to import.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
 
-        self._writer = SummaryWriter(str(path), purge_step=restored_step + 1)
+        self._scalar, self._event = summary.scalar, event_pb2.Event
+        log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        path.mkdir(parents=True, exist_ok=True)
+        self._writer = EventsWriter(str(path / "events"), f".{os.getpid()}")
+        self._add(restored_step + 1, session_log=log)
 
     def write(self, step: int, scalars: Scalars) -> None:
         for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
+            self._add(step, summary=self._scalar(name, value))
 
     def flush(self) -> None:
         self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()
+
+    def _add(self, step: int, **content: Any) -> None:
+        self._writer.write_event(self._event(step=step, wall_time=time.time(), **content))
 
 
 class Wandb:

@@ -167,7 +167,8 @@ def test_a_damaged_artefact_counts_as_missing(name, data, tmp_path):
 def test_failures_of_the_evaluator_are_told(data, tmp_path):
     synthetic_run.write(tmp_path, data, np.random.default_rng(1), steps=(100,))
     folder = next((tmp_path / "evals").glob("100-*"))
-    failed = {"step": 100, "evaluator": "other", "error": "Traceback\nValueError: no <labels>"}
+    failed = {"step": 100, "evaluator": "other", "manifest": "manifest100"}
+    failed["error"] = "Traceback\nValueError: no <labels>"
     (folder / "other.failed.json").write_text(json.dumps(failed))
     text = write_report(tmp_path, images).read_text(encoding="utf8")
     assert "ValueError: no &lt;labels&gt;" in text

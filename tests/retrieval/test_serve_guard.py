@@ -16,6 +16,7 @@ def ask(method, path, body=b"", names=NAMES, pieces=1, **headers):
     seen, sent = [], []
 
     async def app(scope, receive, send):
+        assert not [name for name, _ in scope["headers"] if b"forwarded" in name]
         message = await receive()
         seen.append(message["body"])
         if scope["method"] == "POST":
@@ -66,6 +67,12 @@ def test_what_the_page_asks_for_passes(method, path):
     assert (status, body, seen) == (200, b"passed", b"")
     assert b"default-src 'self'" in headers[b"content-security-policy"]
     assert headers[b"x-content-type-options"] == b"nosniff"
+
+
+def test_what_a_proxy_is_said_to_have_said_does_not_reach_the_page():
+    forwarded = {"x-forwarded-host": "evil.example", "x-forwarded-proto": "https"}
+    forwarded |= {"forwarded": "host=evil.example", "x-forwarded-prefix": "/evil"}
+    assert ask("GET", "/", **forwarded)[0] == 200
 
 
 @pytest.mark.parametrize(

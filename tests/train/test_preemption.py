@@ -1,4 +1,4 @@
-"""SIGTERM to one of two processes stops both, at the same step."""
+"""SIGTERM to one of several processes stops all, at the same step, wherever the run began."""
 
 import os
 import signal
@@ -7,51 +7,79 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from prolip import sharding
+from prolip.config import MeshConfig
+from prolip.train.preemption import _Exchange
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, time
 import jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize("localhost:" + sys.argv[1], 2, int(sys.argv[2]))
+jax.config.update("jax_enable_preemption_service", False)
+port, processes, process, first = map(int, sys.argv[1:])
 from prolip.train.preemption import StopNotice
 notice = StopNotice()
+jax.distributed.initialize(f"localhost:{port}", processes, process)
 print("ready", flush=True)
-for step in range(1, 600):
+sys.stdin.readline()
+for step in range(first, first + 600):
     time.sleep(0.05)
     if notice.reached(step):
         break
 notice.close()
-print(step, notice.signal, flush=True)
+print(f"stopped {step} {notice.signal}", flush=True)
 """
 
 
+def test_a_flag_is_answered_one_step_later_under_any_mesh():
+    exchange = _Exchange()
+    with jax.set_mesh(sharding.make_mesh(MeshConfig(), jax.devices())):
+        assert [exchange.next(flag) for flag in (False, True, False, False)] == [
+            *(False, False, True, False)
+        ]
+
+
 @pytest.mark.slow
-def test_all_processes_stop_at_the_step_that_the_service_names():
+@pytest.mark.parametrize(
+    ("processes", "first", "early"), [(2, 1, False), (2, 101, True), (3, 7, True)]
+)
+def test_all_processes_stop_at_the_same_step(processes, first, early):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     env = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     runs = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, port, str(number)],
+            [sys.executable, "-c", PROGRAM, port, str(processes), str(number), str(first)],
             env=env,
             text=True,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        for number in range(2)
+        for number in range(processes)
     ]
     try:
         for run in runs:
-            assert run.stdout.readline().strip() == "ready"
-        runs[1].send_signal(signal.SIGTERM)
-        said = [run.communicate(timeout=60)[0].split() for run in runs]
+            while run.stdout.readline().strip() != "ready":
+                pass
+        if early:  # Before the first step.
+            runs[-1].send_signal(signal.SIGTERM)
+        for run in runs:
+            run.stdin.write("go\n")
+            run.stdin.flush()
+        if not early:
+            runs[-1].send_signal(signal.SIGTERM)
+        said = [run.communicate(timeout=60)[0].splitlines()[-1].split() for run in runs]
     finally:
         for run in runs:
             run.kill()
             run.wait()
             run.stdout.close()
-    assert said[0] == said[1]
-    step, number = map(int, said[0])
-    assert step < 599 and number == signal.SIGTERM
+    assert all(words == said[0] for words in said)
+    word, step, number = said[0]
+    assert word == "stopped" and int(number) == signal.SIGTERM
+    assert int(step) == first + 1 if early else first <= int(step) < first + 599

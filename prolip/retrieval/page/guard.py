@@ -81,7 +81,9 @@ class Guard:
                 length = (b"content-length", str(len(body)).encode())
                 scope = {**scope, "headers": [*kept, length]}
             receive = _replay(body, receive)
-        await self._app(scope, receive, _with_headers(send))
+        # gradio builds addresses in the page from what a proxy says, which anybody can say.
+        kept = [header for header in scope["headers"] if not _is_forwarded(header[0])]
+        await self._app({**scope, "headers": kept}, receive, _with_headers(send))
 
     def _judge(self, scope: Message) -> tuple[int, str]:
         headers = {name: value.decode("latin1") for name, value in scope["headers"]}
@@ -97,6 +99,10 @@ class Guard:
         if not allowed.fullmatch(scope["path"]):
             return 404, "Not a part of the page."
         return 200, ""
+
+
+def _is_forwarded(name: bytes) -> bool:
+    return name.lower() == b"forwarded" or name.lower().startswith((b"x-forwarded-", b"x-real-"))
 
 
 def _name(host: str) -> str:
