@@ -1,6 +1,7 @@
 """The training run: reads, steps, writes, saves."""
 
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from prolip.checkpoint.agreement import agree
 from prolip.checkpoint.writer import Evaluations
 from prolip.config import TrainConfig, to_dict
 from prolip.data.pipeline import TrainPipeline
+from prolip.data.quarantine_file import QuarantineFile
 from prolip.data.records import Batch
 from prolip.data.sources.choose import prepare, unindexed
 from prolip.exit_codes import PEER_LOST
@@ -28,7 +30,7 @@ from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
 from prolip.train.resume import check_config, check_fingerprint, check_same_data
 from prolip.train.state import TrainState, to_items
 from prolip.watchdog import Alive, unwatched
-from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
+from prolip.workdir import Workdir, open_workdir, write_whole
 
 
 class Outcome(NamedTuple):
@@ -186,7 +188,6 @@ class _Loop:
         self._speed = Speedometer(config.global_batch, flops)
         self._line = ProgressLine(console, config.total_steps, first)
         self._pending: _Pending | None = None
-        self._listed = 0
 
     def run(self, state: TrainState, train_step: Any, mesh: Any, notice: StopNotice) -> Outcome:
         """Steps until the end or a notice; always ends on a saved step."""
@@ -246,20 +247,20 @@ class _Loop:
             bad = self._pipeline.quarantine.metrics()
             self._log.write(pending.step, metrics, {**_throughput(rates), **bad})
 
-    def _list_bad_records(self) -> None:
-        account = self._pipeline.quarantine
-        if len(account) == self._listed:
-            return
-        self._listed = len(account)
+    @functools.cached_property
+    def _bad_records(self) -> QuarantineFile:
         path = self._workdir.quarantine
         if jax.process_index():  # Each process lists what it has read.
             path = path.with_suffix(f".{jax.process_index()}.jsonl")
-        # With those that the run met before it was resumed.
-        known = {
-            (row["record"], None if row["record"] is not None else row.get("key")): row
-            for row in [*read_jsonl(path), *account.lines()]
-        }
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in known.values()))
+        return QuarantineFile(path)
+
+    def _list_bad_records(self) -> None:
+        if new := self._pipeline.quarantine.take():
+            self._bad_records.append(new)
+
+    def _flush(self) -> None:
+        self._log.flush()
+        self._bad_records.flush()
 
     def _save(self, state: TrainState) -> None:
         # A step that the guard would stop at must not be saved as done.
@@ -274,7 +275,7 @@ class _Loop:
             "versions": {"jax": jax.__version__},
         }
         # The record of a step is on the disk before its checkpoint exists.
-        self._store.save(step, to_items(state), meta, self._assets, self._log.flush)
+        self._store.save(step, to_items(state), meta, self._assets, self._flush)
         self._alive(f"step {step} being saved")
         self._speed.pause()
 
