@@ -109,14 +109,20 @@ class TrainPipeline:
             "seed": self._seed,
         }
 
-    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+    def batches(self, start_step: int = 0, samples: int | None = None) -> Iterator[Batch]:
         """Batches from a step on; close the iterator to stop the readers.
+
+        Args:
+          start_step: Steps done, which key the chance of the next ones.
+          samples: Samples that were seen in them, after which the order of records goes on; by
+            default those of `start_step` batches of the present size.
 
         Raises:
           DataError: while iterating, if more than `max_bad_fraction` of the records are bad.
         """
         workers = self._config.num_workers
-        iterator = iter(self._dataset(start_step))
+        samples = start_step * self._global_batch if samples is None else samples
+        iterator = iter(self._dataset(start_step, samples))
         try:
             for loaded in iterator:
                 if loaded.error is not None:
@@ -127,21 +133,26 @@ class TrainPipeline:
         finally:
             iterator.close()
 
-    def _dataset(self, start_step: int) -> grain.IterDataset:
+    def _dataset(self, start_step: int, samples: int) -> grain.IterDataset:
         config = self._config
         source = self._source
         shares = source.weights if isinstance(source, Mixture) else (1.0,)
         order = sample_order(source.parts, shares, self._seed)
         count = self._global_batch // self._shards
-        parts = order.batch(count, drop_remainder=True, batch_fn=_array)
-        own = parts[self._shard :: self._shards].map_with_index(self._load)
+        parts = order[samples:].batch(count, drop_remainder=True, batch_fn=_array)
+        load = functools.partial(_load_from, self._load, start_step)
+        own = parts[self._shard :: self._shards].map_with_index(load)
         options = grain.ReadOptions(max(1, config.num_threads), max(1, config.prefetch))
-        data = own[start_step:].to_iter_dataset(options)
+        data = own.to_iter_dataset(options)
         if config.num_workers:
             if not flags.FLAGS.is_parsed():  # Grain's processes ask for flags.
                 flags.FLAGS.mark_as_parsed()
             data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.num_workers))
         return data
+
+
+def _load_from(load: "_Load", start_step: int, steps: int, numbers: np.ndarray) -> "_Loaded":
+    return load(start_step + steps, numbers)
 
 
 class _Loaded(NamedTuple):

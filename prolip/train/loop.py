@@ -27,7 +27,7 @@ from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
-from prolip.train.resume import check_config, check_fingerprint, check_same_data
+from prolip.train.resume import check_config, check_fingerprint, check_same_data, samples_seen
 from prolip.train.state import TrainState, to_items
 from prolip.watchdog import Alive, unwatched
 from prolip.workdir import Workdir, open_workdir, write_whole
@@ -131,19 +131,24 @@ def _run(
         check_same_data(pipeline.fingerprint)
         assets = start.assets(tokenizer)
         state, train_step = start.state(mesh), start.train_step(tokenizer)
+        samples = 0
         if restored is not None:
-            check_fingerprint(store.meta(restored)["data"], pipeline.fingerprint, allow_changes)
+            meta = store.meta(restored)
+            check_fingerprint(meta["data"], pipeline.fingerprint, allow_changes)
+            samples = samples_seen(meta)
         # Only now, when all that can be refused has been: a refused start leaves nothing behind.
         if jax.process_index() == 0:
             workdir.write_config(config)
         first = int(state.step)
         announce(console, config, workdir, first, mesh)
+        if samples != first * config.global_batch:
+            console.print(f"{samples:,} samples were seen before, in batches of another size")
         if first >= config.total_steps:
             # Also where the end was saved and the process died before it could say so.
             write_done(workdir, first)
             return Outcome(first, None)
         workdir.done.unlink(missing_ok=True)
-        loop = _Loop(config, workdir, store, assets, pipeline, first, console, alive)
+        loop = _Loop(config, workdir, store, assets, pipeline, first, samples, console, alive)
         try:
             return loop.run(state, train_step, mesh, notice)
         except Exception as error:
@@ -176,6 +181,7 @@ class _Loop:
         assets: dict[str, bytes],
         pipeline: TrainPipeline,
         first: int,
+        samples: int,
         console: Console,
         alive: Alive,
     ):
@@ -188,11 +194,12 @@ class _Loop:
         self._speed = Speedometer(config.global_batch, flops)
         self._line = ProgressLine(console, config.total_steps, first)
         self._pending: _Pending | None = None
+        self._first, self._first_samples = first, samples
 
     def run(self, state: TrainState, train_step: Any, mesh: Any, notice: StopNotice) -> Outcome:
         """Steps until the end or a notice; always ends on a saved step."""
         config, first = self._config, int(state.step)
-        batches = self._pipeline.batches(first)
+        batches = self._pipeline.batches(first, self._samples(first))
         for step in range(first + 1, config.total_steps + 1):
             # Until the numbers of the first step are here it is the start: each process compiles,
             # and the fastest waits for the slowest.
@@ -231,6 +238,10 @@ class _Loop:
             self._store.wait()
         self._log.close()
 
+    def _samples(self, step: int) -> int:
+        """Number of samples seen up to a step; steps before this start may have had others."""
+        return self._first_samples + (step - self._first) * self._config.global_batch
+
     def _settle(self) -> None:
         """Reads, checks, shows and records the numbers of the last step dispatched."""
         pending, self._pending = self._pending, None
@@ -245,6 +256,7 @@ class _Loop:
         if pending.step % every == 0 or pending.step == self._config.total_steps:
             # What was bad is no metric: each process tells of what it has read since its start.
             bad = self._pipeline.quarantine.metrics()
+            metrics["samples"] = self._samples(pending.step)
             self._log.write(pending.step, metrics, {**_throughput(rates), **bad})
 
     @functools.cached_property
@@ -269,7 +281,7 @@ class _Loop:
         self._alive(f"saving step {step}")
         meta = {
             "step": step,
-            "samples": step * self._config.global_batch,
+            "samples": self._samples(step),
             "seed": self._config.seed,
             "data": self._pipeline.fingerprint,
             "versions": {"jax": jax.__version__},
