@@ -63,7 +63,7 @@ class DataConfig:
     # What of a text is drawn: all of it, or one or more of its sentences, the first or any.
     caption_sampling: CaptionSampling = "whole"
     caption_whole: float = 0.5  # Probability of all of it where sentences are drawn.
-    max_captions: int = 32  # Known valid captions of a record that a batch carries along.
+    max_captions: int = 32  # Known valid captions of an image that a batch carries along.
     tokenizer: TokenizerConfig = TokenizerConfig()
     augment: AugmentConfig = AugmentConfig()
     mean: tuple[float, ...] = (

@@ -179,7 +179,7 @@ class _Load:
         self._config, self._size, self._tokenizer = config, image_size, tokenizer
         self._global_batch, self._start, self._seed = global_batch, start, seed
         least = math.ceil(image_size / math.sqrt(min(config.augment.crop_scale)))
-        self._items = Items(source, config, upright=True, least=least)
+        self._items = Items(source, config, upright=True, least=least, other_captions=True)
         self._tokens = functools.lru_cache(maxsize=65_536)(self._tokenize)
 
     def __call__(self, step: int, numbers: np.ndarray) -> _Loaded:
@@ -222,6 +222,7 @@ class _Load:
             caption=_array([caption.caption for caption in drawn]),
             captions=np.stack([caption.captions for caption in drawn]),
             index=_array([record.number for record in found]),
+            image_id=np.stack([np.frombuffer(r.item.image_id, "<i4") for r in found]),
         )
 
     def _tokenize(self, text: str) -> np.ndarray:

@@ -27,6 +27,7 @@ from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
+from prolip.train.repeated_images import RepeatedImages
 from prolip.train.resume import check_config, check_fingerprint, check_same_data, samples_seen
 from prolip.train.state import TrainState, to_items
 from prolip.watchdog import Alive, unwatched
@@ -195,6 +196,7 @@ class _Loop:
         self._line = ProgressLine(console, config.total_steps, first)
         self._pending: _Pending | None = None
         self._first, self._first_samples = first, samples
+        self._repeated = RepeatedImages(config.objective.positives, console)
 
     def run(self, state: TrainState, train_step: Any, mesh: Any, notice: StopNotice) -> Outcome:
         """Steps until the end or a notice; always ends on a saved step."""
@@ -209,6 +211,7 @@ class _Loop:
             asked = time.monotonic()
             rows = next(batches)
             wait = time.monotonic() - asked
+            self._repeated.look(step, rows)
             if started:
                 self._alive(f"step {step}")
             state, metrics = train_step(state, sharding.to_global(mesh, rows))
