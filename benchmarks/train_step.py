@@ -178,6 +178,7 @@ def random_batch(config: TrainConfig, mesh: Any) -> Batch:
         caption=own,
         captions=np.pad(own[:, None], ((0, 0), (0, like.captions.shape[1] - 1))),
         index=own,
+        image_id=np.stack([own, own], 1),
     )
     return sharding.to_global(mesh, rows)
 

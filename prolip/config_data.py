@@ -80,7 +80,7 @@ class DataConfig:
     # What of a text is drawn: all of it, or one or more of its sentences, the first or any.
     caption_sampling: CaptionSampling = "whole"
     caption_whole: Fraction = 0.5  # Probability of all of it where sentences are drawn.
-    max_captions: Count = 32  # Known valid captions of a record that a batch carries along.
+    max_captions: Count = 32  # Known valid captions of an image that a batch carries along.
     tokenizer: TokenizerConfig = TokenizerConfig()
     augment: AugmentConfig = AugmentConfig()
     # Of RGB in [0, 1]: OpenAI CLIP's.

@@ -34,7 +34,8 @@ class ObjectiveConfig:
     inclusion_scale: Positive = 1000.0
     inclusion_eps: float = -20.0
     form: Form = "exact"  # Of the inclusion, bottleneck and PCME terms.
-    # "extended": every known valid pair of the batch is a positive, not the drawn pair alone.
+    # "extended": every known valid pair of the batch is a positive, not the drawn pair alone; the
+    # captions of all rows of an image are known to belong to it.
     positives: Positives = "paired"
     # Part of the target of each row that is spread over the batch; in PPCL, SigLIP, PCME++ and
     # CLIP.

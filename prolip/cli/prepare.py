@@ -26,4 +26,6 @@ def run(args: argparse.Namespace) -> int:
         f"{split.name}: {split.num_images:,} images, {len(split.captions):,} distinct captions, "
         f"{sum(m > 1 for m in matches):,} of them match several images (most: {max(matches):,})"
     )
+    for note in split.notes:
+        print(note)
     return 0

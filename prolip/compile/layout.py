@@ -226,7 +226,7 @@ def exchanges(config: TrainConfig, params: Any, mesh: Any, rows: int) -> list[Ex
 
 def _pair_bytes(config: TrainConfig) -> int:
     image, text = config.model.image, config.model.text
-    ids = text.length + config.data.max_captions + 2
+    ids = text.length + config.data.max_captions + 4
     # As it comes, and normalised in float32.
     return image.image_size**2 * 3 * (1 + 4) + 4 * ids
 

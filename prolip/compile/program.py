@@ -94,6 +94,7 @@ def abstract_batch(config: TrainConfig, mesh: jax.sharding.Mesh) -> Batch:
         caption=array(jnp.int32),
         captions=array(jnp.int32, config.data.max_captions),
         index=array(jnp.int32),
+        image_id=array(jnp.int32, 2),
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from prolip.config import ConfigError
 from prolip.curation import label_page, labels, measure, report
-from prolip.curation.embedded import canonical, image_of_text
+from prolip.curation.embedded import canonical, distinct_images, image_of_text
 from prolip.curation.labels import NONE
 from prolip.curation.measure import Asked
 from prolip.curation.models import Embedder, rankings, read_pairs
@@ -47,7 +47,9 @@ class Prepared(NamedTuple):
 
     models: list[Embedder]
     queries: np.ndarray  # Int64[queries], rows of the first model's texts.
-    image: np.ndarray  # Int64[texts], row of the image of each text; -1 has none.
+    image: np.ndarray  # Int64[texts], number of the image of each text; -1 has none.
+    numbers: np.ndarray  # Int64[rows], number of the image of each row; copies have the same.
+    rows: np.ndarray  # Int64[images], first row of each image.
     texts: list[str]  # Of all rows, as they are compared.
     asked: Asked
     sample: Sample
@@ -58,7 +60,7 @@ class Prepared(NamedTuple):
         """Of the text and the image of a pair of the pool."""
         first, candidates = self.models[0], self.asked.pool
         row = self.queries[candidates.query[pair]]
-        return first.texts.ids[row], first.images.ids[candidates.target[pair]]
+        return first.texts.ids[row], first.images.ids[self.rows[candidates.target[pair]]]
 
 
 def audit(directories: Sequence[str], out: Path, options: AuditOptions) -> str:
@@ -88,7 +90,7 @@ def audit(directories: Sequence[str], out: Path, options: AuditOptions) -> str:
         first.texts,
         prepared.queries[prepared.asked.pool.query[sampled]],
         first.images,
-        prepared.asked.pool.target[sampled],
+        prepared.rows[prepared.asked.pool.target[sampled]],
     )
     figures = about(prepared, options)
     label, known = _labels(prepared, options, pairs)
@@ -118,9 +120,16 @@ def prepare(directories: Sequence[str], options: AuditOptions) -> Prepared:
     """
     models = read_pairs(directories)
     first = models[0]
-    image = image_of_text(first.images, first.texts)
+    row = image_of_text(first.images, first.texts)
+    numbers, rows = distinct_images(first.images)
+    image = np.where(row >= 0, numbers[row], -1)
     linked = np.flatnonzero(image >= 0)
     notes = []
+    if len(rows) < len(numbers):
+        notes.append(
+            f"images repeat: {len(numbers):,} rows hold {len(rows):,} images, by path or "
+            "embedding; each image counts once"
+        )
     if len(linked) < len(image):
         notes.append(f"{len(image) - len(linked):,} texts have no image and are left out")
     queries = linked
@@ -128,18 +137,19 @@ def prepare(directories: Sequence[str], options: AuditOptions) -> Prepared:
         rng = np.random.default_rng([options.seed, 1])
         queries = np.sort(rng.choice(linked, options.max_queries, replace=False))
         notes.append(f"{len(queries):,} texts are asked, drawn from {len(linked):,}")
-    ranked, lacking = rankings(models, queries, options.k)
+    ranked, lacking = rankings(models, queries, rows, options.k)
     candidates = pool(ranked, image[queries])
     if not len(candidates.query):
         raise DataError("there are no candidates: each text has but its own image")
     texts = canonical(first.texts.texts)
     _, cluster = np.unique([texts[row] for row in queries], return_inverse=True)
-    asked = Asked(candidates, cluster, len(first.images), len(linked))
+    asked = Asked(candidates, cluster, len(rows), len(linked))
     drawn = draw(
         candidates.query, candidates.best_rank, options.sample, options.design, options.seed
     )
     found = annotated_found(ranked, image[queries])
-    return Prepared(models, queries, image, texts, asked, drawn, found, notes + lacking)
+    notes += lacking
+    return Prepared(models, queries, image, numbers, rows, texts, asked, drawn, found, notes)
 
 
 def about(prepared: Prepared, options: AuditOptions) -> dict[str, Any]:
@@ -183,7 +193,8 @@ def _labels(
         )
     else:
         path = Path(options.known).expanduser()
-        known = labels.known_codes(path, first.texts.ids, first.images.ids, prepared.queries)
+        images = dict(zip(first.images.ids, prepared.numbers.tolist(), strict=True))
+        known = labels.known_codes(path, first.texts.ids, images, prepared.queries, asked.images)
     own = labels.code(np.arange(asked.queries), prepared.image[prepared.queries], asked.images)
     known = known[~np.isin(known, own)]
     codes = labels.code(asked.pool.query, asked.pool.target, asked.images)[sample.pair]
@@ -225,7 +236,7 @@ def _write_candidates(path: Path, prepared: Prepared) -> None:
     first, candidates = prepared.models[0], prepared.asked.pool
     columns: dict[str, Any] = {
         "text": pa.array(first.texts.ids).take(pa.array(prepared.queries[candidates.query])),
-        "image": pa.array(first.images.ids).take(pa.array(candidates.target)),
+        "image": pa.array(first.images.ids).take(pa.array(prepared.rows[candidates.target])),
     }
     for model in range(candidates.rank.shape[1]):
         rank = candidates.rank[:, model].astype(np.int32)

@@ -15,6 +15,7 @@ from prolip.gaussian import Gaussian
 from prolip.retrieval.embeddings import Manifest, item_numbers, read_manifest, read_rows
 
 TFDS = "tfds:"
+HASHED = 65_536  # Rows at a time.
 
 
 class Embedded(NamedTuple):
@@ -111,6 +112,37 @@ def image_of_text(images: Embedded, texts: Embedded) -> np.ndarray:
             "table of texts names its images with --id-column"
         )
     return found
+
+
+def distinct_images(images: Embedded) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the different images of a collection, in the order of their first rows.
+
+    Rows are of one image where they have the same path, as in a table with a row for each caption,
+    or the same embedding to the last bit, as copies of a file have.
+
+    Returns:
+      Int64[rows], the number of each row's image; Int64[images], the first row of each image.
+    """
+    first_of_uri: dict[str, int] = {}
+    uris = enumerate(images.uris)
+    rows = np.array([row if u is None else first_of_uri.setdefault(u, row) for row, u in uris])
+    _, first, number = np.unique(_hashes(images)[rows], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return place[number], first[order]
+
+
+def _hashes(images: Embedded) -> np.ndarray:
+    """UInt64[rows]: equal where means and uncertainties are; a sum of products modulo 2^64."""
+    factors = np.random.default_rng(0).integers(2**64, size=images.mean.shape[1] + 1, dtype="u8")
+    hashes = [np.zeros(0, np.uint64)]
+    for start in range(0, len(images), HASHED):
+        block = slice(start, start + HASHED)
+        values = np.c_[images.mean[block], images.uncertainty[block]].astype(np.float32)
+        words = values.view(np.uint32).astype(np.uint64)
+        hashes.append((words * (factors | np.uint64(1))).sum(1, dtype=np.uint64))
+    return np.concatenate(hashes)
 
 
 def training_keys(side: Embedded) -> list[str]:

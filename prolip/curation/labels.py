@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +49,20 @@ def read_labels(path: Path, pairs: Sequence[Pair]) -> np.ndarray:
 
 
 def known_codes(
-    path: Path, texts: Sequence[str], images: Sequence[str], queries: np.ndarray
+    path: Path,
+    texts: Sequence[str],
+    images: Mapping[str, int],
+    queries: np.ndarray,
+    num_images: int,
 ) -> np.ndarray:
     """Valid pairs of a table with the columns `text` and `image`, as `code`s, ascending.
 
     Args:
       path: CSV, TSV, JSONL or Parquet; ids as the collections have them.
       texts: ids by row.
-      images: ids by row.
+      images: number of the image of each id; copies of an image have the same.
       queries: Int[queries], rows of the texts that are asked; pairs of others are passed over.
+      num_images: how many images there are.
 
     Raises:
       ConfigError: no such table or column.
@@ -74,7 +79,6 @@ def known_codes(
         raise ConfigError(f"--known: {path} has no column {min(missing)!r}")
     columns = frame.read(["text", "image"])
     text_row = {id_: row for row, id_ in enumerate(texts)}
-    image_row = {id_: row for row, id_ in enumerate(images)}
     query = {int(row): number for number, row in enumerate(queries)}
     codes, of_the_data = [], 0
     for i in range(len(columns[0])):
@@ -82,10 +86,10 @@ def known_codes(
             text, image = (str(column[i]) for column in columns)
         except BadRecord as error:
             raise DataError(f"--known: row {i} of {path}: {error}") from error
-        if text in text_row and image in image_row:
+        if text in text_row and image in images:
             of_the_data += 1
             if text_row[text] in query:
-                codes.append(code(query[text_row[text]], image_row[image], len(images)))
+                codes.append(code(query[text_row[text]], images[image], num_images))
     if not of_the_data:
         raise DataError(f"--known: no pair of {path} has ids of these collections")
     return np.unique(np.array(codes, np.int64))

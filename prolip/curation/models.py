@@ -54,13 +54,14 @@ def read_pairs(directories: Sequence[str]) -> list[Embedder]:
 
 
 def rankings(
-    models: Sequence[Embedder], queries: np.ndarray, k: int
+    models: Sequence[Embedder], queries: np.ndarray, distinct: np.ndarray, k: int
 ) -> tuple[list[np.ndarray], list[str]]:
-    """The first k images of each text by each model; rows are those of the first model.
+    """The first k images of each text by each model.
 
     Args:
       models: the first one numbers images and texts.
       queries: Int[queries], rows of texts.
+      distinct: Int[images], a row of each different image; targets are numbers of these.
       k: images of a text.
 
     Returns:
@@ -74,24 +75,23 @@ def rankings(
         images, image_note = _rows(first.images, model.images)
         texts, text_note = _rows(first.texts, model.texts)
         notes += [note for note in (image_note, text_note) if note]
-        best = _search(model, texts[queries], k)
-        back = np.full(len(model.images) + 1, -1, np.int64)
-        there = images >= 0
-        back[images[there]] = np.flatnonzero(there)
-        found.append(back[best])
+        found.append(_search(model, texts[queries], images[distinct], k))
     return found, notes
 
 
-def _search(model: Embedder, rows: np.ndarray, k: int) -> np.ndarray:
-    """Int64[rows, k]: rows of images; the number of images where there is none."""
-    images, texts = model.images, model.texts
-    vectors = Vectors(ArrayColumn(images.mean), ArrayColumn(images.uncertainty), None)
-    result = np.full((len(rows), k), len(images), np.int64)
+def _search(model: Embedder, rows: np.ndarray, images: np.ndarray, k: int) -> np.ndarray:
+    """Int64[rows, k]: positions among `images`, which are rows too; -1 where there is none."""
+    texts, known = model.texts, np.flatnonzero(images >= 0)
+    mean, uncertainty = model.images.mean, model.images.uncertainty
+    if not np.array_equal(images, np.arange(len(mean))):
+        mean, uncertainty = mean[images[known]], uncertainty[images[known]]
+    vectors = Vectors(ArrayColumn(mean), ArrayColumn(uncertainty), None)
+    result = np.full((len(rows), k), -1, np.int64)
     there = rows >= 0
-    mean: Any = texts.mean[rows[there]]
-    asked = Gaussian(mean, np.full_like(mean, -np.inf))
-    best = exact_search(vectors, asked, k, Ranking("csd")).row
-    result[there, : best.shape[1]] = np.where(best >= 0, best, len(images))
+    asked: Any = texts.mean[rows[there]]
+    gaussian = Gaussian(asked, np.full_like(asked, -np.inf))
+    best = exact_search(vectors, gaussian, k, Ranking("csd")).row
+    result[there, : best.shape[1]] = np.where(best >= 0, known[best], -1)
     return result
 
 

@@ -1,4 +1,4 @@
-"""A split as an evaluator needs it: images in order, distinct captions, who matches whom."""
+"""A split as an evaluator needs it: distinct images and captions, and which of them match."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -7,25 +7,30 @@ import numpy as np
 
 from prolip.config import DataConfig
 from prolip.data.image import Form, inference_image
-from prolip.data.items import Items
+from prolip.data.items import Item, Items
 from prolip.data.quarantine import Quarantine
 from prolip.data.records import Bad, BadRecord, Caption, DataError
 from prolip.data.sources.choose import open_source
 
+Texts = tuple[tuple[str, ...], ...]  # Of each caption feature.
+
 
 @dataclasses.dataclass(frozen=True)
 class EvalSet:
-    """Images and captions of a split; a pair matches when the image's record has the text.
+    """Images and captions of a split; a pair matches when a record of the image has the text.
 
-    Images are numbered 0 ... num_images - 1 in the order of the split, without bad records.
+    Images are numbered 0 ... num_images - 1 in the order of the split, without bad records. Records
+    of one image, which tables with a row for each caption have, are one image with all their
+    captions: copies in a gallery would take the ranks of other images.
     """
 
     captions: tuple[Caption, ...]  # Distinct cleaned texts in the order of their appearance.
     positives: tuple[np.ndarray, ...]  # For each caption the images that it matches, ascending.
     image_captions: tuple[np.ndarray, ...]  # For each image the captions that it matches.
     labels: dict[str, tuple[str, ...]]  # For each label feature one class name an image.
-    records: np.ndarray  # Int32[images]: number of each image's record in the split.
+    records: np.ndarray  # Int32[images]: number of each image's first record in the split.
     quarantine: Quarantine  # Records that are left out.
+    notes: tuple[str, ...]  # Sentences on what the numbers of the split hide.
     name: str  # Of the data set, with config, version and split.
     _items: Items
     _size: int
@@ -79,9 +84,7 @@ def eval_set(
     source = open_source(config, split, label_features)
     items = Items(source, config, upright=form == "exact")
     quarantine = Quarantine(config.max_bad_fraction, source.damage)
-    numbers: list[int] = []
-    texts: list[tuple[tuple[str, ...], ...]] = []
-    labels: list[tuple[str, ...]] = []
+    images = _Images()
     for number in range(len(source)):
         try:
             item = items[number]
@@ -89,22 +92,21 @@ def eval_set(
             quarantine.add(0, [Bad(number, source.key(number), str(bad))])
             continue
         quarantine.add(1, ())
-        numbers.append(number)
-        texts.append(item.texts)
-        labels.append(item.labels)
-    if not numbers:
+        images.add(number, item)
+    if not images.numbers:
         raise DataError(f"split {split!r} of {source.name} has no record that can be used")
-    captions, positives, image_captions = _matches(config, texts)
+    captions, positives, image_captions = _matches(config, images.ids, images.records)
     return EvalSet(
         captions=captions,
         positives=positives,
         image_captions=image_captions,
         labels={
-            feature: tuple(classes[i] for classes in labels)
+            feature: tuple(classes[i] for classes in images.labels)
             for i, feature in enumerate(label_features)
         },
-        records=np.asarray(numbers, np.int32),
+        records=np.asarray(images.numbers, np.int32),
         quarantine=quarantine,
+        notes=images.notes(),
         name=f"{source.name} {split}",
         _items=items,
         _size=image_size,
@@ -112,21 +114,61 @@ def eval_set(
     )
 
 
+class _Images:
+    """Distinct images of the good records: equal bytes with equal labels are one image."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []  # Of the first record of each image.
+        self.ids: list[bytes] = []
+        self.labels: list[tuple[str, ...]] = []
+        self.records: list[tuple[bytes, Texts]] = []  # Id and texts of every record.
+        self._known: set[tuple[bytes, tuple[str, ...]]] = set()
+
+    def add(self, number: int, item: Item) -> None:
+        self.records.append((item.image_id, item.texts))
+        if (item.image_id, item.labels) not in self._known:
+            self._known.add((item.image_id, item.labels))
+            self.numbers.append(number)
+            self.ids.append(item.image_id)
+            self.labels.append(item.labels)
+
+    def notes(self) -> tuple[str, ...]:
+        count, distinct = len(self.numbers), len(set(self.ids))
+        notes = []
+        if count < len(self.records):
+            notes.append(
+                f"images repeat: {len(self.records):,} records hold {count:,} images; each image "
+                "counts once, with the captions of all its records"
+            )
+        if distinct < count:
+            notes.append(
+                f"{count - distinct:,} images have several records with different labels and count "
+                "once for each"
+            )
+        return tuple(notes)
+
+
 def _matches(
-    config: DataConfig, records: Sequence[tuple[tuple[str, ...], ...]]
+    config: DataConfig, ids: Sequence[bytes], records: Sequence[tuple[bytes, Texts]]
 ) -> tuple[tuple[Caption, ...], tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Captions, the images of each, and the captions of each image, by the ids of the images."""
+    numbers: dict[bytes, list[int]] = {}
+    for number, image_id in enumerate(ids):
+        numbers.setdefault(image_id, []).append(number)
     level: dict[str, int] = {}
-    images: dict[str, list[int]] = {}
-    for image, record in enumerate(records):
+    images: dict[str, set[int]] = {}
+    texts_of: dict[bytes, dict[str, None]] = {}
+    for image_id, record in records:
+        own: dict[str, int] = {}
         for feature, texts in enumerate(record):
             for text in texts:
-                matching = images.setdefault(text, [])
-                if matching[-1:] != [image]:
-                    matching.append(image)
-                    level[text] = max(level.get(text, 0), feature)
+                own.setdefault(text, feature)
+        for text, feature in own.items():
+            level[text] = max(level.get(text, 0), feature)
+            images.setdefault(text, set()).update(numbers[image_id])
+        texts_of.setdefault(image_id, {}).update(dict.fromkeys(own))
     captions = tuple(Caption(text, config.caption_features[level[text]]) for text in images)
-    number = {text: i for i, text in enumerate(images)}
-    texts_of = (dict.fromkeys(text for texts in record for text in texts) for record in records)
-    image_captions = tuple(np.asarray([number[t] for t in texts], np.int32) for texts in texts_of)
-    positives = tuple(np.asarray(matching, np.int32) for matching in images.values())
+    row = {text: i for i, text in enumerate(images)}
+    image_captions = tuple(np.asarray([row[t] for t in texts_of[i]], np.int32) for i in ids)
+    positives = tuple(np.asarray(sorted(matching), np.int32) for matching in images.values())
     return captions, positives, image_captions

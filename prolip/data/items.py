@@ -1,6 +1,8 @@
 """Stored records to decoded ones, with the next good one in the place of a bad one."""
 
-from collections.abc import Mapping
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from PIL import Image
@@ -17,10 +19,12 @@ class Item(NamedTuple):
 
     image: Image.Image  # As stored if `upright` was not asked for, else RGB.
     texts: tuple[tuple[str, ...], ...]  # Cleaned, distinct texts of each caption feature.
-    captions: tuple[int, ...]  # Ids of all distinct texts, in order.
+    # Ids of all distinct texts, in order; then of those of other records with the same image.
+    captions: tuple[int, ...]
     labels: tuple[str, ...]
     # Cleaned sentences of each text that has several, where sentences may be drawn.
     sentences: Mapping[str, tuple[str, ...]] = {}
+    image_id: bytes = bytes(8)  # `image.image_id`.
 
 
 class Found(NamedTuple):
@@ -39,11 +43,21 @@ class Items:
       config: Cleaning, limits, and whether to keep decoded records in memory.
       upright: Give RGB pictures, otherwise in the mode that they are stored in.
       least: Pixels a side that a JPEG keeps at least; 0 decodes it at full size.
+      other_captions: Whether an item knows the captions of other records with the same image.
     """
 
-    def __init__(self, source: Source, config: DataConfig, *, upright: bool, least: int = 0):
+    def __init__(
+        self,
+        source: Source,
+        config: DataConfig,
+        *,
+        upright: bool,
+        least: int = 0,
+        other_captions: bool = False,
+    ):
         self.source, self._config = source, config
         self._upright, self._least, self._parts = upright, least, source.parts
+        self._other_captions = other_captions
         self._kept: dict[int, Item] = {}
         self._bad: dict[int, str] = {}
 
@@ -95,14 +109,26 @@ class Items:
             tuple(dict.fromkeys(t for t in (clean(text, cleaning) for text in feature) if t))
             for feature in record.captions
         )
-        captions = tuple(dict.fromkeys(caption_id(text) for feature in texts for text in feature))
+        captions = dict.fromkeys(caption_id(text) for feature in texts for text in feature)
         if not captions:
             raise BadRecord("no caption")
+        captions |= dict.fromkeys(self._of_same_image(index))
         image = images.decode(record.image, self._config.max_pixels, self._least)
         if self._upright:
             image = images.rgb(image)
             image.info = {}  # Pillow copies it at every step of an augmentation.
-        return Item(image, texts, captions, record.labels, self._sentences(record))
+        image_id = images.image_id(record.image)
+        sentences = self._sentences(record)
+        return Item(image, texts, tuple(captions), record.labels, sentences, image_id)
+
+    def _of_same_image(self, index: int) -> Iterator[int]:
+        """Ids of the captions of other records, of as many as a batch has columns for."""
+        others = self.source.same_image(index) if self._other_captions else ()
+        for other in itertools.islice(others, self._config.max_captions):
+            with contextlib.suppress(BadRecord):  # It is named when it is drawn itself.
+                for feature in self.source.captions(other):
+                    cleaned = (clean(text, self._config.tokenizer.cleaning) for text in feature)
+                    yield from (caption_id(text) for text in cleaned if text)
 
     def _sentences(self, record: Record) -> dict[str, tuple[str, ...]]:
         if self._config.caption_sampling == "whole":

@@ -109,14 +109,20 @@ class TrainPipeline:
             "seed": self._seed,
         }
 
-    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+    def batches(self, start_step: int = 0, samples: int | None = None) -> Iterator[Batch]:
         """Batches from a step on; close the iterator to stop the readers.
+
+        Args:
+          start_step: Steps done, which key the chance of the next ones.
+          samples: Samples that were seen in them, after which the order of records goes on; by
+            default those of `start_step` batches of the present size.
 
         Raises:
           DataError: while iterating, if more than `max_bad_fraction` of the records are bad.
         """
         workers = self._config.num_workers
-        iterator = iter(self._dataset(start_step))
+        samples = start_step * self._global_batch if samples is None else samples
+        iterator = iter(self._dataset(start_step, samples))
         try:
             for loaded in iterator:
                 if loaded.error is not None:
@@ -127,21 +133,26 @@ class TrainPipeline:
         finally:
             iterator.close()
 
-    def _dataset(self, start_step: int) -> grain.IterDataset:
+    def _dataset(self, start_step: int, samples: int) -> grain.IterDataset:
         config = self._config
         source = self._source
         shares = source.weights if isinstance(source, Mixture) else (1.0,)
         order = sample_order(source.parts, shares, self._seed)
         count = self._global_batch // self._shards
-        parts = order.batch(count, drop_remainder=True, batch_fn=_array)
-        own = parts[self._shard :: self._shards].map_with_index(self._load)
+        parts = order[samples:].batch(count, drop_remainder=True, batch_fn=_array)
+        load = functools.partial(_load_from, self._load, start_step)
+        own = parts[self._shard :: self._shards].map_with_index(load)
         options = grain.ReadOptions(max(1, config.num_threads), max(1, config.prefetch))
-        data = own[start_step:].to_iter_dataset(options)
+        data = own.to_iter_dataset(options)
         if config.num_workers:
             if not flags.FLAGS.is_parsed():  # Grain's processes ask for flags.
                 flags.FLAGS.mark_as_parsed()
             data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.num_workers))
         return data
+
+
+def _load_from(load: "_Load", start_step: int, steps: int, numbers: np.ndarray) -> "_Loaded":
+    return load(start_step + steps, numbers)
 
 
 class _Loaded(NamedTuple):
@@ -168,7 +179,7 @@ class _Load:
         self._config, self._size, self._tokenizer = config, image_size, tokenizer
         self._global_batch, self._start, self._seed = global_batch, start, seed
         least = math.ceil(image_size / math.sqrt(min(config.augment.crop_scale)))
-        self._items = Items(source, config, upright=True, least=least)
+        self._items = Items(source, config, upright=True, least=least, other_captions=True)
         self._tokens = functools.lru_cache(maxsize=65_536)(self._tokenize)
 
     def __call__(self, step: int, numbers: np.ndarray) -> _Loaded:
@@ -211,6 +222,7 @@ class _Load:
             caption=_array([caption.caption for caption in drawn]),
             captions=np.stack([caption.captions for caption in drawn]),
             index=_array([record.number for record in found]),
+            image_id=np.stack([np.frombuffer(r.item.image_id, "<i4") for r in found]),
         )
 
     def _tokenize(self, text: str) -> np.ndarray:

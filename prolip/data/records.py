@@ -35,9 +35,12 @@ class Batch(NamedTuple):
     image: Any  # UInt8[batch height width 3], not normalised.
     text: Any  # Int32[batch length]
     caption: Any  # Int32[batch]: id of the drawn caption, `text.caption_id`.
-    captions: Any  # Int32[batch captions]: ids of all captions of the record; 0 pads.
+    captions: Any  # Int32[batch captions]: ids of all known captions of the image; 0 pads.
     # Int32[batch]: number of the record in its split.
     index: Any
+    # Int32[batch 2]: equal where the encoded images are, `image.image_id`; None: no two rows are
+    # known to be of one image.
+    image_id: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

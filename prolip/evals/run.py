@@ -70,6 +70,8 @@ def evaluate_workdir(
         f"evaluating on {split.name}: {split.num_images} images, {len(split.captions)} captions, "
         f"by {', '.join(config.eval.evaluators)}"
     )
+    for note in split.notes:
+        say(note)
     threads = max(1, config.data.num_threads)
     opened = open_sets((*config.eval.sets, *sets), threads)
     for one in opened:

@@ -64,6 +64,7 @@ def measured(
     captions: jax.Array,
     caption: jax.Array,
     weight: jax.Array | None,
+    image_id: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
     """`mismatch` of the first of CLIP, PPCL, SigLIP and PCME++ that has a weight.
 
@@ -74,7 +75,7 @@ def measured(
     name = next(term for term in MEASURED if getattr(config, term))
 
     def slope(extended: bool, labels: SoftLabels) -> jax.Array:
-        facts = pair_facts(captions, caption, extended=extended, weight=weight)
+        facts = pair_facts(captions, caption, extended=extended, weight=weight, image=image_id)
         if name == "clip":
             return image_slope(image.mean, text.mean, logit.scale, *facts, labels)
         rows, columns = (
@@ -87,6 +88,6 @@ def measured(
     labels = soft_labels(config)
     if name == "pcmepp":
         labels = pcmepp_labels(config.pseudo_positives, config.label_smoothing)
-    valid = known_pairs(captions, caption)
+    valid = known_pairs(captions, caption, image_id)
     in_use = slope(config.positives == "extended", labels)
     return mismatch(in_use, slope(True, PLAIN), valid, text.mean)

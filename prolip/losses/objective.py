@@ -19,6 +19,7 @@ from prolip.losses.pcme import pcme
 from prolip.losses.pcmepp import streamed_pcmepp
 from prolip.losses.positives import ColumnFacts, RowFacts, known_pairs, pair_facts
 from prolip.losses.sets import sets_diversity, streamed_sets
+from prolip.losses.shared_captions import shared_captions
 from prolip.losses.soft_labels import soft_labels
 from prolip.losses.softmax import streamed_clip
 from prolip.losses.triplet import triplet
@@ -44,6 +45,7 @@ def objective(
     weight: jax.Array | None = None,
     key: jax.Array | None = None,
     slots: SlotsConfig = ONE_SLOT,
+    image_id: jax.Array | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Total loss of the global batch and, without their weights, the terms that make it.
 
@@ -58,13 +60,18 @@ def objective(
         None if no image is blended.
       key: of what is drawn in this step: samples of PCME.
       slots: of embeddings that are sets.
+      image_id: [B, 2] equal where rows are of one image, whose captions are then those of all
+        these rows; None if it is not known which are.
 
     Returns:
       The total, and metrics: `loss/<term>`, mean cosine of positive and of negative pairs, mean
       uncertainty of images and of texts.
     """
     image, text = embeddings.image, embeddings.text
-    facts = pair_facts(captions, caption, extended=config.positives == "extended", weight=weight)
+    extended = config.positives == "extended"
+    if image_id is not None and (extended or config.inclusion_text_text or config.measure_mismatch):
+        captions = shared_captions(captions, caption, image_id)
+    facts = pair_facts(captions, caption, extended=extended, weight=weight, image=image_id)
     logit = Logit(logit_scale, logit_bias)
     contrastive = _contrastive(config, image, text, logit, facts, key, slots)
     forms = config.form
@@ -81,7 +88,7 @@ def objective(
         ),
         "inclusion_text_text": (
             config.inclusion_text_text,
-            lambda: _in_general_text(config, text, known_pairs(captions, caption)),
+            lambda: _in_general_text(config, text, known_pairs(captions, caption, image_id)),
         ),
         "sets_diversity": (
             config.sets_diversity,
@@ -109,7 +116,7 @@ def objective(
     total = sum((weight * value for weight, value in values.values()), start=jnp.zeros(()))
     metrics = {f"loss/{name}": value for name, (_, value) in values.items()}
     if config.measure_mismatch:
-        metrics |= measured(config, image, text, logit, captions, caption, weight)
+        metrics |= measured(config, image, text, logit, captions, caption, weight, image_id)
     return total, metrics | _statistics(embeddings, sums)
 
 

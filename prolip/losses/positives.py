@@ -1,4 +1,4 @@
-"""Which pairs of a batch are known to match, from the ids of the captions."""
+"""Which pairs of a batch are known to match, from the ids of their captions and images."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,16 @@ from prolip import sharding
 
 
 def known_pairs(
-    captions: Int[Array, "images known"], caption: Int[Array, " texts"]
+    captions: Int[Array, "images known"],
+    caption: Int[Array, " texts"],
+    image: Int[Array, "images 2"] | None = None,
 ) -> Bool[Array, "images texts"]:
-    """True where text j is one of the captions that are valid for image i, and for i = j.
+    """True where text j is a known caption of image i, or was drawn for a row of the same image.
 
     Args:
       captions: ids of all captions known for each image; 0 pads.
       caption: id of the caption that was drawn for each text; 0 matches nothing.
+      image: id of each row's image, in two words; without it a row's image is its own.
     """
     caption = sharding.replicate(caption)
 
@@ -26,6 +29,8 @@ def known_pairs(
     # The first column gives the layout of the carry.
     first, _ = one(captions[:, :1] != captions[:, :1], captions[:, 0])
     matches, _ = jax.lax.scan(one, first, jnp.moveaxis(captions[:, 1:], 1, 0))
+    if image is not None:
+        matches |= _same_image(image, sharding.replicate(image))
     return matches | diagonal(matches)
 
 
@@ -79,6 +84,8 @@ class RowFacts(NamedTuple):
     other_captions: Int[Array, "rows known"] | None
     weight: Float[Array, " rows"] | None  # Part of each image that is its own.
     own: Own | None = None  # Where labels are soft.
+    image: Int[Array, "rows 2"] | None = None  # Id of the image; None: the row alone is of it.
+    other_image: Int[Array, "rows 2"] | None = None
 
 
 class ColumnFacts(NamedTuple):
@@ -87,6 +94,7 @@ class ColumnFacts(NamedTuple):
     position: Int[Array, " columns"]
     caption: Int[Array, " columns"]  # Id of the caption that was drawn.
     own: Own | None = None  # Where labels are soft.
+    image: Int[Array, "columns 2"] | None = None  # Id of the image that it was drawn for.
 
 
 def pair_facts(
@@ -95,6 +103,7 @@ def pair_facts(
     *,
     extended: bool,
     weight: Float[Array, " images"] | None = None,
+    image: Int[Array, "images 2"] | None = None,
 ) -> tuple[RowFacts, ColumnFacts]:
     """Facts of a global batch, from which any block of `targets` can be made.
 
@@ -103,20 +112,25 @@ def pair_facts(
       caption: id of the caption that was drawn for each text.
       extended: whether every known caption is a match, or the drawn pairs alone.
       weight: the part of each image that is its own, the rest being of the image B - 1 - i.
+      image: id of each row's image, in two words; without it a row's image is its own.
     """
     position = jax.lax.broadcasted_iota(
         jnp.int32, caption.shape, 0, out_sharding=sharding.layout_of(caption)
     )
-    known = captions if extended else None
-    others: tuple[jax.Array | None, jax.Array | None] = (None, None)
+    known, ids = (captions, image) if extended else (None, None)
+    rows = RowFacts(position, known, None, None, weight, image=ids)
     if weight is not None:
-        others = len(position) - 1 - position, None if known is None else jnp.flip(known, 0)
-    return RowFacts(position, known, *others, weight), ColumnFacts(position, caption)
+        rows = rows._replace(
+            other_position=len(position) - 1 - position,
+            other_captions=None if known is None else jnp.flip(known, 0),
+            other_image=None if ids is None else jnp.flip(ids, 0),
+        )
+    return rows, ColumnFacts(position, caption, image=ids)
 
 
 def block_matches(rows: RowFacts, columns: ColumnFacts) -> Bool[Array, "rows columns"]:
     """True where a text is known to match an image, as `known_pairs` or `drawn_pairs` say."""
-    return _matches(rows.position, rows.captions, columns)
+    return _matches(rows.position, rows.captions, rows.image, columns)
 
 
 def block_targets(
@@ -125,7 +139,7 @@ def block_targets(
     """Matches, or as `blended` says the parts of a match where images are blended."""
     if rows.weight is None or rows.other_position is None:
         return matches
-    others = _matches(rows.other_position, rows.other_captions, columns)
+    others = _matches(rows.other_position, rows.other_captions, rows.other_image, columns)
     own = rows.weight[:, None]
     return own * matches + (1 - own) * others
 
@@ -139,13 +153,20 @@ def drawn_targets(rows: RowFacts, columns: ColumnFacts) -> Float[Array, " pairs"
     if rows.other_captions is not None:
         known = rows.other_captions
         others |= ((known == columns.caption[:, None]) & (known != 0)).any(1)
+    if rows.other_image is not None and columns.image is not None:
+        others |= (rows.other_image == columns.image).all(1)
     return rows.weight + (1 - rows.weight) * others
 
 
 def _matches(
-    position: jax.Array, captions: jax.Array | None, columns: ColumnFacts
+    position: jax.Array,
+    captions: jax.Array | None,
+    image: jax.Array | None,
+    columns: ColumnFacts,
 ) -> Bool[Array, "rows columns"]:
     same = position[:, None] == columns.position[None, :]
+    if image is not None and columns.image is not None:
+        same |= _same_image(image, columns.image)
     if captions is None:
         return same
 
@@ -155,3 +176,11 @@ def _matches(
 
     matches, _ = jax.lax.scan(one, same, captions.T)
     return matches
+
+
+def _same_image(
+    rows: Int[Array, "rows 2"], columns: Int[Array, "columns 2"]
+) -> Bool[Array, "rows columns"]:
+    """One word after the other: never [rows, columns, 2]."""
+    first, second = (rows[:, None, word] == columns[None, :, word] for word in (0, 1))
+    return first & second

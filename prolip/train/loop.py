@@ -1,6 +1,7 @@
 """The training run: reads, steps, writes, saves."""
 
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from prolip.checkpoint.agreement import agree
 from prolip.checkpoint.writer import Evaluations
 from prolip.config import TrainConfig, to_dict
 from prolip.data.pipeline import TrainPipeline
+from prolip.data.quarantine_file import QuarantineFile
 from prolip.data.records import Batch
 from prolip.data.sources.choose import prepare, unindexed
 from prolip.exit_codes import PEER_LOST
@@ -26,11 +28,12 @@ from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
-from prolip.train.resume import check_config, check_fingerprint, check_same_data
+from prolip.train.repeated_images import RepeatedImages
+from prolip.train.resume import check_config, check_fingerprint, check_same_data, samples_seen
 from prolip.train.same_start import check_same_start, told_to_all
 from prolip.train.state import TrainState, to_items
 from prolip.watchdog import Alive, unwatched
-from prolip.workdir import Workdir, open_workdir, read_jsonl, write_whole
+from prolip.workdir import Workdir, open_workdir, write_whole
 
 
 class Outcome(NamedTuple):
@@ -142,20 +145,25 @@ def _run(
         for note in start.notes:
             console.print(f"note: {note}", highlight=False, markup=False)
         meta = {} if restored is None else store.meta(restored)
+        samples = 0
         if restored is not None:
             check_fingerprint(meta["data"], pipeline.fingerprint, allow_changes)
+            samples = samples_seen(meta)
         # Only now, when all that can be refused has been: a refused start leaves nothing behind.
         if jax.process_index() == 0:
             workdir.write_config(config)
         first = int(state.step)
         announce(console, config, workdir, first, mesh)
+        if samples != first * config.global_batch:
+            console.print(f"{samples:,} samples were seen before, in batches of another size")
         if first >= config.total_steps:
             # Also where the end was saved and the process died before it could say so.
             write_done(workdir, first)
             return Outcome(first, None)
         workdir.done.unlink(missing_ok=True)
-        skipped = meta.get("skipped_in_a_row", 0)  # Not in checkpoints of version 0.1.
-        loop = _Loop(config, workdir, store, assets, pipeline, first, skipped, console, alive)
+        # Version 0.1 did not store the skipped steps.
+        begun = _Begun(first, samples, meta.get("skipped_in_a_row", 0))
+        loop = _Loop(config, workdir, store, assets, pipeline, begun, console, alive)
         try:
             return loop.run(state, train_step, mesh, notice)
         except Exception as error:
@@ -177,6 +185,14 @@ def write_done(workdir: Workdir, step: int) -> None:
         write_whole(workdir.done, json.dumps({"step": step}) + "\n")
 
 
+class _Begun(NamedTuple):
+    """Where this life of the run begins."""
+
+    step: int  # Steps done.
+    samples: int  # Samples seen.
+    skipped: int  # Steps skipped in a row until then.
+
+
 class _Loop:
     """The state of the loop that is not the state of training."""
 
@@ -187,29 +203,30 @@ class _Loop:
         store: CheckpointStore,
         assets: dict[str, bytes],
         pipeline: TrainPipeline,
-        first: int,
-        skipped: int,
+        begun: "_Begun",
         console: Console,
         alive: Alive,
     ):
         def say(sentence: str) -> None:
             console.print(sentence, highlight=False, markup=False)
 
+        first = begun.step
         self._config, self._workdir, self._store = config, workdir, store
         self._pipeline, self._alive = pipeline, alive
         self._assets = assets
         self._log = Log(config.logging, workdir, first, to_dict(config), say)
-        self._guard = Guard(config.non_finite, config.max_skipped, workdir, skipped, say)
+        self._guard = Guard(config.non_finite, config.max_skipped, workdir, begun.skipped, say)
         flops = count.train_flops_per_pair(config.model, config.optimizer.frozen)
         self._speed = Speedometer(config.global_batch, flops)
         self._line = ProgressLine(console, config.total_steps, first)
         self._pending: _Pending | None = None
-        self._listed = 0
+        self._first, self._first_samples = first, begun.samples
+        self._repeated = RepeatedImages(config.objective.positives, console)
 
     def run(self, state: TrainState, train_step: Any, mesh: Any, notice: StopNotice) -> Outcome:
         """Steps until the end or a notice; always ends on a saved step."""
         config, first = self._config, int(state.step)
-        batches = self._pipeline.batches(first)
+        batches = self._pipeline.batches(first, self._samples(first))
         for step in range(first + 1, config.total_steps + 1):
             # Until the numbers of the first step are here it is the start: each process compiles,
             # and the fastest waits for the slowest.
@@ -219,6 +236,7 @@ class _Loop:
             asked = time.monotonic()
             rows = next(batches)
             wait = time.monotonic() - asked
+            self._repeated.look(step, rows)
             if started:
                 self._alive(f"step {step}")
             state, metrics = train_step(state, sharding.to_global(mesh, rows))
@@ -248,6 +266,10 @@ class _Loop:
             self._store.wait()
         self._log.close()
 
+    def _samples(self, step: int) -> int:
+        """Number of samples seen up to a step; steps before this start may have had others."""
+        return self._first_samples + (step - self._first) * self._config.global_batch
+
     def _settle(self) -> None:
         """Reads, checks, shows and records the numbers of the last step dispatched."""
         pending, self._pending = self._pending, None
@@ -262,22 +284,23 @@ class _Loop:
         if pending.step % every == 0 or pending.step == self._config.total_steps:
             # What was bad is no metric: each process tells of what it has read since its start.
             bad = self._pipeline.quarantine.metrics()
+            metrics["samples"] = self._samples(pending.step)
             self._log.write(pending.step, metrics, {**_throughput(rates), **bad})
 
-    def _list_bad_records(self) -> None:
-        account = self._pipeline.quarantine
-        if len(account) == self._listed:
-            return
-        self._listed = len(account)
+    @functools.cached_property
+    def _bad_records(self) -> QuarantineFile:
         path = self._workdir.quarantine
         if jax.process_index():  # Each process lists what it has read.
             path = path.with_suffix(f".{jax.process_index()}.jsonl")
-        # With those that the run met before it was resumed.
-        known = {
-            (row["record"], None if row["record"] is not None else row.get("key")): row
-            for row in [*read_jsonl(path), *account.lines()]
-        }
-        write_whole(path, "".join(json.dumps(row) + "\n" for row in known.values()))
+        return QuarantineFile(path)
+
+    def _list_bad_records(self) -> None:
+        if new := self._pipeline.quarantine.take():
+            self._bad_records.append(new)
+
+    def _flush(self) -> None:
+        self._log.flush()
+        self._bad_records.flush()
 
     def _save(self, state: TrainState) -> None:
         # A step that the guard would stop at must not be saved as done.
@@ -286,14 +309,14 @@ class _Loop:
         self._alive(f"saving step {step}")
         meta = {
             "step": step,
-            "samples": step * self._config.global_batch,
+            "samples": self._samples(step),
             "seed": self._config.seed,
             "skipped_in_a_row": self._guard.in_a_row,
             "data": self._pipeline.fingerprint,
             "versions": {"jax": jax.__version__},
         }
         # The record of a step is on the disk before its checkpoint exists.
-        self._store.save(step, to_items(state), meta, self._assets, self._log.flush)
+        self._store.save(step, to_items(state), meta, self._assets, self._flush)
         self._alive(f"step {step} being saved")
         self._speed.pause()
 

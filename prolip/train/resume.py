@@ -91,6 +91,15 @@ def check_fingerprint(
     return changed
 
 
+def samples_seen(meta: Mapping[str, Any]) -> int:
+    """Number of samples that a checkpoint was trained on, from its meta data.
+
+    It is counted: steps before a change of the batch had other sizes.
+    """
+    samples = meta.get("samples")
+    return int(meta["step"] * meta["data"]["global_batch"] if samples is None else samples)
+
+
 def check_same_data(fingerprint: Mapping[str, Any]) -> None:
     """Every process calls it; copies on the disks of several machines may differ.
 

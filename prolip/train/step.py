@@ -134,6 +134,7 @@ def loss_and_grads(
             weight,
             jax.random.fold_in(key, 3),
             config.model.slots,
+            batch.image_id,
         )
 
     trained, rest = frozen.split(params, config.optimizer.frozen)

@@ -96,6 +96,32 @@ def test_equal_texts_are_matches_of_each_others_images(sides, tmp_path, capsys):
     assert found["truth"]["missed_anywhere"] == VAGUE * (VAGUE - 1)
 
 
+@pytest.mark.parametrize("uris", [True, False], ids=["by path", "by embedding"])
+def test_rows_of_one_image_are_one_target_that_all_their_texts_have(tmp_path, capsys, uris):
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(6, 8))
+    # A row for each of three captions; by path, even where embeddings differ by rounding.
+    rows = np.tile(np.arange(6), 3)
+    images = means[rows] + (1e-6 * rng.normal(size=(18, 8)) if uris else 0)
+    ids = [str(n) for n in range(18)]
+    paths = tuple(f"{n}.png" for n in rows) if uris else None
+    titles = [f"title {n} of {image}" for n, image in enumerate(rows)]
+    texts = means[rows] + 0.3 * rng.normal(size=(18, 8))
+    sides = [
+        write(tmp_path / "images", "image", ids, images, -6.0, uris=paths),
+        write(tmp_path / "texts", "text", ids, texts, -5.0, titles),
+    ]
+    known = tmp_path / "known.csv"  # A copy names its image as the first row does.
+    known.write_text("text,image\n0,7\n0,13\n0,6\n")
+    said = run(capsys, *sides, "--out", tmp_path / "out", "--k", 6, "--known", known)
+    found = json.loads((tmp_path / "out/report.json").read_text())
+    assert (found["images"], found["texts"], found["pool"]["pairs"]) == (6, 18, 18 * 5)
+    assert found["truth"]["missed_anywhere"] == 1
+    assert "images repeat: 18 rows hold 6 images" in said
+    pool = pq.read_table(tmp_path / "out/candidates.parquet").to_pylist()
+    assert all(int(row["image"]) < 6 and int(row["text"]) % 6 != int(row["image"]) for row in pool)
+
+
 def test_equal_seeds_write_equal_files_in_any_order_of_sides(sides, tmp_path, capsys):
     swapped = [sides[1], sides[0], sides[3], sides[2]]
     for out, words in (("a", sides), ("b", swapped)):

@@ -43,7 +43,10 @@ def test_matches_are_all_pairs_of_a_record_and_its_cleaned_texts(toy):
 
 def test_level_is_the_most_general_over_records_of_the_most_specific_in_each(tmp_path):
     titles = {"cat": ["Cat", "animal"], "tiger": ["cat"], "animal": ["animal"], "fish": []}
-    names = [{"title": t, "picture": png(0), "texts": texts} for t, texts in titles.items()]
+    names = [
+        {"title": title, "picture": png(n), "texts": texts}
+        for n, (title, texts) in enumerate(titles.items())
+    ]
     data = eval_set(make_set(tmp_path, names), 8)
     assert set(data.captions) == {
         Caption("cat", "captions/text"),  # Of the tiger.
@@ -65,7 +68,9 @@ def test_bad_records_are_left_out_named_and_do_not_shift_the_others(tmp_path, to
         ("not a JPEG, PNG, WebP or GIF image", 1),
         ("text is not UTF-8", 1),
     ]
-    assert set(data.quarantine.records) == set(range(12)) - set(data.records.tolist())
+    assert {line["record"] for line in data.quarantine.lines()} == set(range(12)) - set(
+        data.records.tolist()
+    )
     numbers = {clean(f"picture number {n}", "canonicalize"): n for n in range(12)}
     (images,) = data.images(12)
     for image, own in zip(images, data.image_captions, strict=True):

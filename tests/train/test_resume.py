@@ -5,7 +5,7 @@ import json
 import pytest
 
 from prolip.config import ConfigError, TrainConfig, override
-from prolip.train.resume import check_config, check_fingerprint, other_state
+from prolip.train.resume import check_config, check_fingerprint, other_state, samples_seen
 from prolip.workdir import Workdir
 
 MIXTURE = {"mixture": [{"records": 30, "data_set": "table", "share": 0.7}], "seed": 0}
@@ -46,3 +46,9 @@ def test_what_changes_how_and_not_what_is_computed_may_change(word, tmp_path):
     workdir = Workdir(tmp_path)
     workdir.write_config(TrainConfig())
     assert len(check_config(workdir, override(TrainConfig(), [f"config.{word}"]), False)) == 1
+
+
+def test_samples_are_counted_or_those_of_equal_batches_where_nothing_counted_them():
+    meta = {"step": 5, "data": {"global_batch": 64}}
+    assert samples_seen(meta) == 320
+    assert samples_seen({**meta, "samples": 200}) == 200

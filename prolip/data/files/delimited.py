@@ -80,6 +80,10 @@ class DelimitedCells:
     def __len__(self) -> int:
         return len(self._values)
 
+    def arrow(self) -> pa.ChunkedArray:
+        """All values as bytes; rows that can't be used are empty."""
+        return self._values
+
     def __getitem__(self, row: int) -> str:
         """Raises BadRecord if the row has another number of values, or is not UTF-8."""
         if row in self._bad:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from prolip.data.files.lines import Lines
 from prolip.data.records import BadRecord
 
@@ -44,6 +46,17 @@ class JsonCells:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def arrow(self) -> pa.ChunkedArray:
+        """All texts as bytes, null for other values; every line is parsed."""
+        return pa.chunked_array([pa.array(map(self._bytes, range(len(self))), pa.large_binary())])
+
+    def _bytes(self, row: int) -> bytes | None:
+        try:
+            value = self[row]
+        except BadRecord:
+            return None
+        return value.encode("utf8", "surrogatepass") if isinstance(value, str) else None
 
     def __getitem__(self, row: int) -> Any:
         """Raises BadRecord if the line is no JSON object."""

@@ -108,6 +108,12 @@ class LoadedCells:
     def __len__(self) -> int:
         return int(self._begins[-1])
 
+    def arrow(self) -> pa.ChunkedArray | None:
+        """All values; None if a row group is damaged."""
+        if any(column is None for column in self._columns):
+            return None
+        return pa.chunked_array([chunk for column in self._columns for chunk in column.chunks])
+
     def __getitem__(self, row: int) -> Any:
         """Raises BadRecord if the row group is damaged."""
         group = int(np.searchsorted(self._begins, row, "right")) - 1

@@ -5,7 +5,7 @@ import hashlib
 import io
 import logging
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +50,16 @@ class Kept(Source):
 
     def __getitem__(self, index: int) -> Record:
         return self._source[int(self._rows[index])]
+
+    def captions(self, index: int) -> tuple[tuple[str, ...], ...]:
+        return self._source.captions(int(self._rows[index]))
+
+    def same_image(self, index: int) -> Sequence[int]:
+        """Among the records that are kept."""
+        others = np.asarray(self._source.same_image(int(self._rows[index])), np.int64)
+        place = np.searchsorted(self._rows, others)
+        place = np.minimum(place, len(self._rows) - 1)
+        return place[self._rows[place] == others].tolist()
 
     def key(self, index: int) -> str:
         return self._source.key(int(self._rows[index]))

@@ -50,6 +50,16 @@ class Mixture(Source):
         record = self.components[component][number]
         return record._replace(key=self._named(component, record.key))
 
+    def captions(self, index: int) -> tuple[tuple[str, ...], ...]:
+        component, number = self._place(index)
+        return self.components[component].captions(number)
+
+    def same_image(self, index: int) -> Sequence[int]:
+        """Within the record's component."""
+        component, number = self._place(index)
+        begin = self._begins[component]
+        return [begin + other for other in self.components[component].same_image(number)]
+
     def key(self, index: int) -> str:
         """Number of the component from 0, colon, key in it."""
         component, number = self._place(index)

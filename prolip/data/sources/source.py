@@ -33,6 +33,21 @@ class Source(abc.ABC):
     def __getitem__(self, index: int) -> Record:
         """Raises BadRecord if the record can't be read."""
 
+    def captions(self, index: int) -> tuple[tuple[str, ...], ...]:
+        """Texts of each caption feature of a record, by some sources without reading its image.
+
+        Raises:
+          BadRecord: they can't be read.
+        """
+        return self[index].captions
+
+    def same_image(self, index: int) -> Sequence[int]:
+        """Numbers of the other records that are known to have the same image, without reading it.
+
+        That images repeat may only be seen when they are read: `image.image_id`.
+        """
+        return ()
+
     @abc.abstractmethod
     def key(self, index: int) -> str:
         """Names a record, good or bad, without reading it."""

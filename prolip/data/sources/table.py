@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from prolip.data.files.delimited import DelimitedCells
 from prolip.data.files.frames import FRAMES, Cells, Frame
+from prolip.data.files.jsonl import JsonCells
 from prolip.data.files.names import printable
-from prolip.data.files.parquet import ParquetFrame
+from prolip.data.files.parquet import LoadedCells, ParquetFrame
 from prolip.data.files.reading import path_inside, read_file, states
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
+from prolip.data.sources.same_image import SameImage
 from prolip.data.sources.source import Source
 
 SLOW_GROUP = 8 << 20  # Bytes of images in a row group, above which a note says so.
+MOST_GROUPED = 5_000_000  # Rows that are grouped by image, seconds for each million lines of JSON.
 
 
 class Table(Source):
@@ -60,9 +65,19 @@ class Table(Source):
             raise DataError(f"{', '.join(self._names[:3])}: no rows")
         self._columns: dict[tuple[int, str], Cells] = {}
         self._lock = threading.Lock()
+        if len(self) > MOST_GROUPED:
+            self._same = SameImage((), ())
+            self.notes = (
+                f"{len(self):,} rows are not grouped by image (at most {MOST_GROUPED:,} are): only "
+                "rows of one image that meet in a batch share their captions",
+            )
+        else:
+            self._same = SameImage([_paths(cells) for cells in self._images], self._folders)
+            self.notes = (self._same.note,) if self._same.note else ()
         largest = max(_largest_group(frame, image) for frame in self._frames)
         if largest > SLOW_GROUP:
             self.notes = (
+                *self.notes,
                 f"images inside Parquet are read a row group at a time, here up to "
                 f"{largest / 2**20:,.0f} MiB for one image in random order; "
                 "`prolip data import` makes a copy that is read image by image",
@@ -79,10 +94,18 @@ class Table(Source):
     def __getitem__(self, index: int) -> Record:
         """Raises BadRecord if the row has no image, or a cell can't be read."""
         file, row = self._place(index)
-        captions = tuple(tuple(_texts(self._column(file, c)[row])) for c in self._captions)
+        captions = self.captions(index)
         labels = tuple(next(iter(_texts(self._column(file, c)[row])), "") for c in self._labels)
         image = _image(self._images[file][row], self._folders[file])
         return Record(image, captions, labels, self.key(index))
+
+    def captions(self, index: int) -> tuple[tuple[str, ...], ...]:
+        file, row = self._place(index)
+        return tuple(tuple(_texts(self._column(file, c)[row])) for c in self._captions)
+
+    def same_image(self, index: int) -> Sequence[int]:
+        """Rows that give the same path."""
+        return self._same.others(index)
 
     @functools.cache  # noqa: B019 - One source lives as long as its run.
     def digest(self) -> str:
@@ -159,6 +182,11 @@ def _images(frame: Frame, column: str) -> Cells:
     if isinstance(frame, ParquetFrame) and not frame.holds_bytes(column):
         return frame.load([column])[0]
     return frame.read([column])[0]
+
+
+def _paths(cells: Cells) -> pa.ChunkedArray | None:
+    """Paths of all images; None where they are encoded images."""
+    return cells.arrow() if isinstance(cells, DelimitedCells | JsonCells | LoadedCells) else None
 
 
 def _image(value: Any, folder: str) -> bytes:
