@@ -102,6 +102,7 @@ def _tell(verb: str, error: BaseException) -> int | None:
     from prolip import distributed
     from prolip.checkpoint.errors import CheckpointError, LeaseHeld
     from prolip.config import ConfigError
+    from prolip.data.files.names import visible
     from prolip.data.records import DataError
     from prolip.interop.errors import SourceError
     from prolip.train.non_finite import NonFiniteError
@@ -119,7 +120,7 @@ def _tell(verb: str, error: BaseException) -> int | None:
         code = NOT_FINITE
     else:
         return None
-    print(f"prolip {verb}: {error}", file=sys.stderr)
+    print(f"prolip {verb}: {visible(error, lines=True)}", file=sys.stderr)
     return code
 
 

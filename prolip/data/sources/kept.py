@@ -64,6 +64,9 @@ class Kept(Source):
     def fields(self) -> Collection[str]:
         return self._source.fields
 
+    def seek_fields(self, names: Collection[str]) -> None:
+        self._source.seek_fields(names)
+
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         return self._source.about(int(self._rows[index]), names)
 
@@ -93,6 +96,7 @@ def keep(source: Source, config: DataConfig) -> Source:
         return source
     expression = Expression(config.filter) if config.filter else None
     if expression is not None:
+        source.seek_fields([name for name in expression.names if name not in DERIVED])
         expression.check((*source.fields, *(d for d in DERIVED if d not in source.fields)))
     keys = key_file(config.keep_keys, "data.keep_keys")
     skipped = key_file(config.skip_keys, "data.skip_keys")

@@ -55,8 +55,11 @@ class Source(abc.ABC):
 
     @property
     def fields(self) -> Collection[str]:
-        """Names that `about` knows."""
+        """Names that `about` knows, as far as the source has been looked through."""
         return ()
+
+    def seek_fields(self, names: Collection[str]) -> None:
+        """Looks through more records for fields that the first ones did not have."""
 
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         """Values of some fields of a record; those that it lacks are left out.
