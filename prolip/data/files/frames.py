@@ -28,6 +28,13 @@ class Frame(Protocol):
     def names(self) -> Sequence[str]:
         """Of its columns."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on what was read otherwise than it looks."""
+
+    def has(self, name: str) -> bool:
+        """Whether any row has a column, also one that the first rows don't have."""
+
     def read(self, names: Sequence[str]) -> Sequence[Cells]:
         """These columns, all of the same length."""
 

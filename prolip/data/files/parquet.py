@@ -28,6 +28,7 @@ class ParquetFrame:
 
     typed = True
     more_names = False
+    notes = ()
 
     def __init__(self, path: Path):
         self._path = path
@@ -47,6 +48,10 @@ class ParquetFrame:
                     f"{printable(self._path)}: column {name!r} is {kind}, neither text nor an image"
                 )
         return [ParquetCells(self._path, self._metadata, name) for name in names]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a column."""
+        return name in self.names
 
     def holds_bytes(self, name: str) -> bool:
         """Whether a column holds encoded images rather than texts."""

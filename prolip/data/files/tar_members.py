@@ -118,7 +118,7 @@ def _members(file: _Headers, path: Path) -> Iterator[Member]:
     tar: tarfile.TarFile | None = None
     last, joined = -1, False
     try:
-        tar = tarfile.open(fileobj=file, mode="r:", encoding="utf8", errors="surrogateescape")
+        tar = tarfile.TarFile(fileobj=file, encoding="utf8", errors="surrogateescape")
         while True:
             while (info := tar.next()) is not None:
                 # Kept for a search by name, which is not needed.

@@ -64,8 +64,8 @@ class Kept(Source):
     def fields(self) -> Collection[str]:
         return self._source.fields
 
-    def seek_fields(self, names: Collection[str]) -> None:
-        self._source.seek_fields(names)
+    def seek_fields(self, names: Collection[str]) -> Collection[str]:
+        return self._source.seek_fields(names)
 
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         return self._source.about(int(self._rows[index]), names)

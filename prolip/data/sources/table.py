@@ -49,23 +49,21 @@ class Table(Source):
         self._names = [printable(os.path.relpath(path, common)) for path in paths]
         self._folders = [os.path.realpath(os.path.dirname(path)) for path in paths]
         self._image, self._captions, self._labels = image, tuple(captions), tuple(labels)
-        for frame, name in zip(self._frames, self._names, strict=True):
-            for column in (image, *captions, *labels):
-                if list(frame.names).count(column) != 1:
-                    few = "several columns" if column in frame.names else "no column"
-                    raise DataError(unknown(column, frame.names, f"{name} has {few}"))
+        for column in (image, *captions, *labels):
+            self._check_column(column)
         self._images: list[Cells] = [_images(frame, image) for frame in self._frames]
         self._begins = np.cumsum([0, *(len(cells) for cells in self._images)])
         if not len(self):
             raise DataError(f"{', '.join(self._names[:3])}: no rows")
         self._columns: dict[tuple[int, str], Cells] = {}
         self._lock = threading.Lock()
+        self.notes = [note for frame in self._frames for note in frame.notes]
         largest = max(_largest_group(frame, image) for frame in self._frames)
         if largest > SLOW_GROUP:
-            self.notes = (
+            self.notes.append(
                 f"images inside Parquet are read a row group at a time, here up to "
                 f"{largest / 2**20:,.0f} MiB for one image in random order; "
-                "`prolip data import` makes a copy that is read image by image",
+                "`prolip data import` makes a copy that is read image by image"
             )
 
     def __len__(self) -> int:
@@ -102,6 +100,12 @@ class Table(Source):
         names = dict.fromkeys(name for frame in self._frames for name in frame.names)
         return [name for name in names if name != self._image]
 
+    def seek_fields(self, names: Collection[str]) -> Collection[str]:
+        """Columns, also those that the first lines of JSONL files don't have."""
+        for name in names:
+            any(frame.has(name) for frame in self._frames)
+        return super().seek_fields(names)
+
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         """Cells of a row; in CSV and TSV a number is its value.
 
@@ -118,6 +122,15 @@ class Table(Source):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Table, self._arguments
+
+    def _check_column(self, column: str) -> None:
+        lacking = [i for i, frame in enumerate(self._frames) if not frame.has(column)]
+        anywhere = len(lacking) < len(self._frames)
+        for i, (frame, name) in enumerate(zip(self._frames, self._names, strict=True)):
+            if i in lacking and not (anywhere and frame.more_names):
+                raise DataError(unknown(column, frame.names, f"{name} has no column"))
+            if list(frame.names).count(column) > 1:
+                raise DataError(f"{name} has several columns {column!r}; rename all but one")
 
     def _place(self, index: int) -> tuple[int, int]:
         file = int(np.searchsorted(self._begins, index, "right")) - 1

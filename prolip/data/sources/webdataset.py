@@ -110,10 +110,11 @@ class Webdataset(Source):
             self._fields.look(LOOK)
         return tuple(self._fields.known)
 
-    def seek_fields(self, names: Collection[str]) -> None:
+    def seek_fields(self, names: Collection[str]) -> Collection[str]:
         """Looks through samples of all tars until each name was seen, `MOST_LOOKED` at most."""
         while not set(names) <= self._fields.known.keys() and self._fields.look(LOOK):
             pass
+        return super().seek_fields(names)
 
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         """Fields of the sample's JSON."""
@@ -197,9 +198,7 @@ class Webdataset(Source):
             if extension not in known or (field and extension != JSON):
                 reason = unknown(feature, known, f"no sample of {where} has a member")
                 raise DataError(f"{reason}; set data.caption_features")
-            if field:
-                self.seek_fields([field])
-            if field and field not in self.fields:
+            if field and not self.seek_fields([field]):
                 fields = [f"{JSON}/{name}" for name in self.fields]
                 looked = f"none of the {self._fields.looked:,} samples looked at of {where}"
                 raise DataError(unknown(feature, fields, f"{looked} has in its JSON a field"))

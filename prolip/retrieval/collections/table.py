@@ -45,10 +45,13 @@ class Table:
         self._folder = os.path.realpath(os.path.dirname(self._path))
         self.source = printable(self._path)
         self.notes = []
+        for wanted in (column, id_column):
+            frame.has(wanted)  # A late key of JSONL is a name from now on.
         name = _column(frame.names, kind, column, id_column, self.source)
         if not column and len(frame.names) > 1:
             self.notes.append(f"column {name!r} is embedded; --column names another")
         self._cells, *ids = frame.read([name, id_column] if id_column else [name])
+        self.notes += frame.notes
         if not len(self._cells):
             raise DataError(f"{self.source} has no row")
         self._ids = _ids(ids[0], f"{self.source}, column {id_column!r}") if ids else None
