@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from prolip.config import ConfigError
 from prolip.data.files.frames import FRAMES, Cells, Frame
-from prolip.data.files.names import printable
+from prolip.data.files.names import printable, visible
 from prolip.data.files.parquet import ParquetFrame
 from prolip.data.files.reading import path_inside, read_file, states
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.source import Source
 
+LOOK = 100  # Rows of JSONL that tell what a column holds.
 SLOW_GROUP = 8 << 20  # Bytes of images in a row group, above which a note says so.
 
 
@@ -51,6 +53,8 @@ class Table(Source):
         self._image, self._captions, self._labels = image, tuple(captions), tuple(labels)
         for column in (image, *captions, *labels):
             self._check_column(column)
+        for column in captions:
+            self._check_captions(column)
         self._images: list[Cells] = [_images(frame, image) for frame in self._frames]
         self._begins = np.cumsum([0, *(len(cells) for cells in self._images)])
         if not len(self):
@@ -132,6 +136,17 @@ class Table(Source):
             if list(frame.names).count(column) > 1:
                 raise DataError(f"{name} has several columns {column!r}; rename all but one")
 
+    def _check_captions(self, column: str) -> None:
+        """Refuses at once what would make every record a bad one."""
+        for frame, name in zip(self._frames, self._names, strict=True):
+            if isinstance(frame, ParquetFrame):
+                frame.check_texts(column)
+            elif frame.typed and (kind := _no_texts(frame.read([column])[0])):
+                raise ConfigError(
+                    f"{name}: the first {LOOK} rows of {column!r} hold {kind}, and no text or list "
+                    "of texts; name another column"
+                )
+
     def _place(self, index: int) -> tuple[int, int]:
         file = int(np.searchsorted(self._begins, index, "right")) - 1
         return file, index - int(self._begins[file])
@@ -162,6 +177,23 @@ def _frame(path: str) -> Frame:
     return FRAMES[end](Path(path))
 
 
+def _no_texts(cells: Cells) -> str:
+    """The kind of the first values; "" where one of them is a text or a list, or none is there."""
+    kinds = set()
+    for row in range(min(LOOK, len(cells))):
+        try:
+            value = cells[row]
+        except BadRecord:
+            continue
+        if isinstance(value, str | list):
+            return ""
+        if isinstance(value, dict):
+            kinds.add(f"objects with the fields {', '.join(map(visible, list(value)[:8]))}")
+        elif value is not None:
+            kinds.add("numbers")
+    return min(kinds, default="")
+
+
 def _largest_group(frame: Frame, column: str) -> int:
     if isinstance(frame, ParquetFrame) and frame.holds_bytes(column):
         return frame.largest_group(column)
@@ -170,7 +202,9 @@ def _largest_group(frame: Frame, column: str) -> int:
 
 def _images(frame: Frame, column: str) -> Cells:
     if isinstance(frame, ParquetFrame) and not frame.holds_bytes(column):
-        return frame.load([column])[0]
+        if not frame.has_lists(column):
+            return frame.load([column])[0]
+        raise ConfigError(f"column {column!r} holds lists, not images or paths")
     return frame.read([column])[0]
 
 
