@@ -161,6 +161,17 @@ class LoadedCells:
     def __len__(self) -> int:
         return int(self._begins[-1])
 
+    def whole(self) -> Any:
+        """All values as an Arrow array.
+
+        Raises:
+          DataError: a row group is damaged.
+        """
+        if any(column is None for column in self._columns):
+            raise DataError("damaged row group")
+        chunks = [chunk for column in self._columns for chunk in column.chunks]
+        return pa.chunked_array([_plain(chunk) for chunk in chunks] or [pa.array([], pa.string())])
+
     def __getitem__(self, row: int) -> Any:
         """Raises BadRecord if the row group is damaged."""
         group = int(np.searchsorted(self._begins, row, "right")) - 1
@@ -233,6 +244,10 @@ def _value(column: Any, row: int) -> Any:
         return column[row].as_py()
     except ValueError as error:  # Parquet's strings are not checked when they are read.
         raise BadRecord("text is not UTF-8") from error
+
+
+def _plain(chunk: Any) -> Any:
+    return chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
 
 
 def _holds_bytes(kind: Any) -> bool:
