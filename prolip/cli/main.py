@@ -109,6 +109,8 @@ def _tell(verb: str, error: BaseException) -> int | None:
 
     lost = distributed.peer_lost(error)
     if isinstance(error, KeyboardInterrupt):
+        again = "; run the same command again to resume" if verb == "embed" else ""
+        print(f"prolip {verb}: stopped by Ctrl-C{again}", file=sys.stderr)
         return INTERRUPTED
     if lost is not None:
         code, error = PEER_LOST, lost

@@ -21,6 +21,10 @@ OF_THE_FILE = {
     *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
     *(errno.ENXIO, errno.ENODEV, errno.EINVAL),
 }
+LEAVES = (
+    "path leaves the folder of the table; put the table in a folder above its images, with paths "
+    "relative to it"
+)
 MAX_BYTES = 1 << 29  # Of one item: no image of `MAX_PIXELS` needs more.
 
 
@@ -116,7 +120,7 @@ def path_inside(folder: str, name: str) -> str:
     except (OSError, ValueError) as error:
         raise BadRecord("not a path") from error
     if os.path.commonpath([folder, path]) != folder:
-        raise BadRecord("path leaves the folder of the table")
+        raise BadRecord(LEAVES)
     return path
 
 

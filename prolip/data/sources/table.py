@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from prolip.config import ConfigError
+from prolip.data.files.decoding import decoded
 from prolip.data.files.frames import FRAMES, Cells, Frame
 from prolip.data.files.names import printable, visible
 from prolip.data.files.parquet import ParquetFrame
@@ -222,10 +223,7 @@ def _image(value: Any, folder: str) -> bytes:
 
 def _texts(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [] if value is None else [value]
-    try:
-        texts = [text.decode() if isinstance(text, bytes) else text for text in values]
-    except UnicodeDecodeError as error:
-        raise BadRecord("text is not UTF-8") from error
+    texts = [decoded(text) if isinstance(text, bytes) else text for text in values]
     if not all(isinstance(text, str) for text in texts):
         raise BadRecord("caption is no text")
     return texts

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from prolip.data.files.decoding import decoded
 from prolip.data.files.foreign import foreign_note
 from prolip.data.files.names import IMAGE_EXTENSIONS, printable, visible
 from prolip.data.files.reading import OpenFile, keep_open
@@ -262,10 +263,7 @@ def _content(head: Head) -> tuple[int, ...]:
 def _texts(members: _Members, feature: str) -> list[str]:
     extension, _, field = feature.partition("/")
     if not field:
-        try:
-            return [members[extension].decode()] if extension in members else []
-        except UnicodeDecodeError as error:
-            raise BadRecord("text is not UTF-8") from error
+        return [decoded(members[extension])] if extension in members else []
     value = members.json().get(field)
     values = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(text, str) for text in values):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from prolip.config import ConfigError
+from prolip.data.files.decoding import decoded
 from prolip.data.files.frames import Cells, Frame
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.packed import packed
@@ -129,10 +130,7 @@ def _values(cells: Cells, most: int) -> Iterator[Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise BadRecord("text is not UTF-8") from error
+        return decoded(value)
     if isinstance(value, list):
         raise BadRecord(f"a list of texts, and the first {LOOK} rows have none")
     if not isinstance(value, str):

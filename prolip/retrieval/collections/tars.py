@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from prolip.data.files.decoding import decoded
 from prolip.data.files.foreign import foreign_note, is_foreign
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.packed import packed
@@ -75,10 +76,7 @@ class Tars:
         data = self._open(path).read(int(self._offset[index]), int(self._size[index]))
         if self.kind == "image":
             return Item(self.id(index), uri, data, None)
-        try:
-            return Item(self.id(index), uri, None, data.decode())
-        except UnicodeDecodeError as error:
-            raise BadRecord("text is not UTF-8") from error
+        return Item(self.id(index), uri, None, decoded(data))
 
     def fingerprint(self) -> str:
         """Of the names, places and sizes of all members."""
