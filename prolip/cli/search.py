@@ -164,6 +164,8 @@ def _table(answer: "Answer") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from prolip.data.files.names import visible
+
     columns: dict[str, list[str]] = {
         "": [str(rank) for rank in range(1, len(answer.hits) + 1)],
         "score": [f"{hit.score:.4f}" for hit in answer.hits],
@@ -187,5 +189,5 @@ def _table(answer: "Answer") -> "Table":
             continue
         table.add_column(name)
     for row in zip(*columns.values(), strict=True):
-        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
+        table.add_row(*(Text(visible(cell), no_wrap=True, overflow="ellipsis") for cell in row))
     return table

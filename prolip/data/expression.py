@@ -115,9 +115,7 @@ class Expression:
                 term = compiled(operand)
                 return lambda values: -_number(term(values))
             case ast.BinOp(op=op, left=left, right=right) if type(op) in ARITHMETIC:
-                return _arithmetic(
-                    ARITHMETIC[type(op)], compiled(left), compiled(right)
-                )
+                return _arithmetic(ARITHMETIC[type(op)], compiled(left), compiled(right))
             case ast.Compare(left=left, ops=ops, comparators=others) if all(
                 type(op) in COMPARISONS for op in ops
             ):

@@ -1,12 +1,13 @@
 """A table in a file, whatever its format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from prolip.data.files.delimited import DelimitedFrame
 from prolip.data.files.jsonl import JsonFrame
 from prolip.data.files.parquet import ParquetFrame
+from prolip.data.records import BadRecord
 
 
 class Cells(Protocol):
@@ -49,3 +50,12 @@ FRAMES: dict[str, Callable[[Path], Frame]] = {
     ".jsonl": JsonFrame,
     ".parquet": ParquetFrame,
 }
+
+
+def first_values(cells: Cells, most: int) -> Iterator[Any]:
+    """The first cells of a column; None of those that can't be read."""
+    for row in range(min(most, len(cells))):
+        try:
+            yield cells[row]
+        except BadRecord:
+            yield None

@@ -13,10 +13,10 @@ import numpy as np
 
 from prolip.config import ConfigError
 from prolip.data.files.decoding import decoded
-from prolip.data.files.frames import FRAMES, Cells, Frame
+from prolip.data.files.frames import FRAMES, Cells, Frame, first_values
 from prolip.data.files.names import printable, visible
 from prolip.data.files.parquet import ParquetFrame
-from prolip.data.files.reading import path_inside, read_file, states
+from prolip.data.files.reading import outside_note, path_inside, read_file, states
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.source import Source
@@ -63,6 +63,9 @@ class Table(Source):
         self._columns: dict[tuple[int, str], Cells] = {}
         self._lock = threading.Lock()
         self.notes = [note for frame in self._frames for note in frame.notes]
+        for frame, cells, folder in zip(self._frames, self._images, self._folders, strict=True):
+            if _largest_group(frame, image) == 0:  # Not of encoded images in Parquet.
+                self.notes += outside_note(folder, first_values(cells, LOOK))
         largest = max(_largest_group(frame, image) for frame in self._frames)
         if largest > SLOW_GROUP:
             self.notes.append(
@@ -181,11 +184,7 @@ def _frame(path: str) -> Frame:
 def _no_texts(cells: Cells) -> str:
     """The kind of the first values; "" where one of them is a text or a list, or none is there."""
     kinds = set()
-    for row in range(min(LOOK, len(cells))):
-        try:
-            value = cells[row]
-        except BadRecord:
-            continue
+    for value in first_values(cells, LOOK):
         if isinstance(value, str | list):
             return ""
         if isinstance(value, dict):

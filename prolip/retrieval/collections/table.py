@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from prolip.config import ConfigError
 from prolip.data.files.decoding import decoded
-from prolip.data.files.frames import Cells, Frame
+from prolip.data.files.frames import Cells, Frame, first_values
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.packed import packed
 from prolip.data.files.parquet import ParquetFrame
-from prolip.data.files.reading import path_inside, read_file
+from prolip.data.files.reading import outside_note, path_inside, read_file
 from prolip.data.records import BadRecord, DataError
 from prolip.retrieval.collections.item import Item, check_unique
 from prolip.retrieval.embeddings import Kind
@@ -67,6 +67,8 @@ class Table:
         self._begins = _begins(self._cells) if self.kind == "text" else None
         if self.kind == "image" and isinstance(frame, ParquetFrame) and frame.has_lists(name):
             raise ConfigError(f"{self.source}: column {name!r} holds lists, not images or paths")
+        if self.kind == "image":
+            self.notes += outside_note(self._folder, first_values(self._cells, LOOK))
         about = f"{frame.fingerprint()} {name!r} {id_column!r} {len(self._cells)}"
         self._fingerprint = hashlib.sha256(about.encode("utf8", "backslashreplace")).hexdigest()
 
@@ -113,19 +115,10 @@ class Table:
 
 def _begins(cells: Cells) -> np.ndarray | None:
     """The first item of each row, and the end; None where no cell among the first is a list."""
-    if not any(isinstance(value, list) for value in _values(cells, LOOK)):
+    if not any(isinstance(value, list) for value in first_values(cells, LOOK)):
         return None
-    counts = [len(v) if isinstance(v, list) else 1 for v in _values(cells, len(cells))]
+    counts = [len(v) if isinstance(v, list) else 1 for v in first_values(cells, len(cells))]
     return np.concatenate([[0], np.cumsum(np.maximum(counts, 1))])
-
-
-def _values(cells: Cells, most: int) -> Iterator[Any]:
-    """The first cells; None of those that can't be read."""
-    for row in range(min(most, len(cells))):
-        try:
-            yield cells[row]
-        except BadRecord:
-            yield None
 
 
 def _text(value: Any) -> str:
@@ -158,7 +151,7 @@ def _column(
 
 def _infer(cells: Cells) -> Kind:
     images = texts = 0
-    for value in _values(cells, LOOK):
+    for value in first_values(cells, LOOK):
         if isinstance(value, str):
             path = is_image_name(value.strip())
             images, texts = images + path, texts + (not path)
