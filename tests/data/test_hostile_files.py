@@ -62,7 +62,7 @@ def test_an_index_that_does_not_fit_its_tar_is_made_anew(tmp_path, members, chan
 
 @pytest.mark.parametrize("text", ["+".join("1" * 900), "-" * 900 + "1", "not " * 900 + "x"])
 def test_filters_have_a_greatest_depth(text):
-    with pytest.raises(ConfigError, match="inside each other|can't be read"):
+    with pytest.raises(ConfigError, match=r"inside each other|can't be read"):
         Expression(text)
     assert Expression("+".join("1" * MAX_DEPTH)).value({}) == MAX_DEPTH
 
