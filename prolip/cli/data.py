@@ -2,7 +2,10 @@
 
 import argparse
 import importlib
+import sys
 from typing import Any
+
+from prolip.exit_codes import INTERRUPTED
 
 VERBS = {
     "index": "make the indices of webdataset tars; opening makes what is missing",
@@ -12,6 +15,7 @@ VERBS = {
     "audit": "estimate how many matches an embedded data set does not know, from a labelled sample",
     "filter": "keep pairs of an embedded data set by uncertainty, inclusion or similarity",
 }
+RESUMED = ("import", "index")  # They keep what they have finished.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +34,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the verb."""
-    return _module(args.data_verb).run(args)
+    try:
+        return _module(args.data_verb).run(args)
+    except KeyboardInterrupt:
+        again = "; run the same command again to resume" if args.data_verb in RESUMED else ""
+        print(f"prolip data {args.data_verb}: stopped by Ctrl-C{again}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _module(verb: str) -> Any:

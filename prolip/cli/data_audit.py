@@ -53,10 +53,11 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from prolip.curation.audit import AuditOptions, audit
+    from prolip.data.files.names import visible
 
     names = ("k", "sample", "design", "seed", "max_queries", "confidence", "labels", "known")
     options = AuditOptions(**{name: getattr(args, name) for name in names})
     out = Path(args.out).expanduser()
-    print(audit(args.collections, out, options), end="")
+    print(visible(audit(args.collections, out, options), lines=True), end="")
     print(f"\nwritten: {out}/label.html, report.md, report.json, candidates.parquet")
     return 0

@@ -37,8 +37,10 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from prolip.curation.filtering import FilterOptions, filter_pairs
+    from prolip.data.files.names import visible
 
     names = ("by", "keep", "above", "below", "seed")
     options = FilterOptions(**{name: getattr(args, name) for name in names})
-    print(filter_pairs(args.collections, Path(args.out).expanduser(), options), end="")
+    report = filter_pairs(args.collections, Path(args.out).expanduser(), options)
+    print(visible(report, lines=True), end="")
     return 0

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from prolip.data.files.names import visible
     from prolip.data.importing.plan import ImportOptions
     from prolip.data.importing.run import import_data
     from prolip.exit_codes import BAD_RECORDS
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     finally:
         for line in lines:
             line.close()
+    for note in found.notes:
+        print(visible(note))
     gigabytes = found.nbytes / 1e9
     print(f"{found.folder}: {found.records:,} records, {found.shards:,} files, {gigabytes:,.2f} GB")
     print(

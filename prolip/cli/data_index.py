@@ -27,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from prolip.config import DataConfig
+    from prolip.data.files.foreign import foreign_note
+    from prolip.data.files.names import visible
     from prolip.data.files.tar_index import make_missing
     from prolip.data.sources.choose import tars
     from prolip.exit_codes import BAD_RECORDS
@@ -47,11 +49,14 @@ def run(args: argparse.Namespace) -> int:
     samples = sum(head.samples for head in heads)
     print(f"{len(heads):,} tars, {samples:,} samples, {sum(h.size for h in heads) / 1e9:,.1f} GB")
     extensions = collections.Counter(e for head in heads for e in head.extensions)
-    print("members: " + ", ".join(f".{e} in {n:,} tars" for e, n in extensions.most_common(12)))
+    listed = ", ".join(f".{visible(e)} in {n:,} tars" for e, n in extensions.most_common(12))
+    print(f"members: {listed or 'none'}")
+    if foreign := sum(head.foreign for head in heads):
+        print(foreign_note(foreign, "the tars"))
     damaged = [head for head in heads if head.num_problems]
     for head in damaged:
         for member, reason in head.problems[:5]:
-            print(f"{head.path}{'/' if member else ''}{member}: {reason}")
+            print(visible(f"{head.path}{'/' if member else ''}{member}: {reason}"))
         if head.num_problems > 5:
-            print(f"{head.path}: and {head.num_problems - 5:,} more")
+            print(f"{visible(head.path)}: and {head.num_problems - 5:,} more")
     return BAD_RECORDS if damaged else 0

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.table import Table
 
     from prolip.data import statistics
+    from prolip.data.files.names import visible
     from prolip.data.sources.choose import open_train
     from prolip.retrieval.progress import EmbeddingLine, Words
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         line.close()
     for note in source.notes:
-        print(note)
+        print(visible(note))
     print(f"{found.records:,} records, {found.looked_at:,} of them looked at")
     for reason, count in found.bad.most_common():
         print(f"bad: {count:,} x {reason}")

@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from prolip.data.files.names import visible
     from prolip.data.sources.choose import open_train
     from prolip.data.validation import bad_records
     from prolip.exit_codes import BAD_RECORDS
@@ -28,13 +29,13 @@ def run(args: argparse.Namespace) -> int:
     config = data_source.config(args)
     source = open_train(config)
     for note in source.notes:
-        print(note)
+        print(visible(note))
     words = Words("validate", "read", "records", "reading")
     line = EmbeddingLine(Console(stderr=True), len(source), 0, words)
     found = []
     try:
         for bad in bad_records(source, config, line.advance):
-            print(f"{bad.key}: {bad.reason}")
+            print(visible(f"{bad.key}: {bad.reason}"))
             found.append(bad)
     finally:
         line.close()

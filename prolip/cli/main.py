@@ -96,12 +96,15 @@ def _tell(verb: str, error: BaseException) -> int | None:
     from prolip import distributed
     from prolip.checkpoint.errors import CheckpointError, LeaseHeld
     from prolip.config import ConfigError
+    from prolip.data.files.names import visible
     from prolip.data.records import DataError
     from prolip.interop.errors import SourceError
     from prolip.train.non_finite import NonFiniteError
 
     lost = distributed.peer_lost(error)
     if isinstance(error, KeyboardInterrupt):
+        again = "; run the same command again to resume" if verb == "embed" else ""
+        print(f"prolip {verb}: stopped by Ctrl-C{again}", file=sys.stderr)
         return INTERRUPTED
     if lost is not None:
         code, error = PEER_LOST, lost
@@ -113,7 +116,7 @@ def _tell(verb: str, error: BaseException) -> int | None:
         code = NOT_FINITE
     else:
         return None
-    print(f"prolip {verb}: {_disk(error) or error}", file=sys.stderr)
+    print(f"prolip {verb}: {visible(_disk(error) or error, lines=True)}", file=sys.stderr)
     return code
 
 

@@ -14,13 +14,14 @@ def run(args: argparse.Namespace) -> int:
     """Makes or checks the data and prints what is in it."""
     config = configuration.load(args.config, args.overrides)
     from prolip.data.evaluation import eval_set
+    from prolip.data.files.names import visible
     from prolip.data.sources.choose import open_train
 
     train = open_train(config.data)
     split = eval_set(config.data, config.model.image.image_size, config.eval.label_features)
     print(f"{train.name}: {len(train):,} records in {config.data.train_split!r}")
     for note in train.notes:
-        print(note)
+        print(visible(note))
     matches = [len(images) for images in split.positives]
     print(
         f"{split.name}: {split.num_images:,} images, {len(split.captions):,} distinct captions, "

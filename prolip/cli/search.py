@@ -61,7 +61,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN=PATTERN",
         help="only items whose id, uri or text is like this, as in 'id=cat*'; may be repeated",
     )
-    parser.add_argument("--ids", metavar="FILE", help="only items with these ids, one a line")
+    parser.add_argument(
+        "--ids",
+        metavar="FILE",
+        help="only items with these ids: a text file with one a line, or .npy, .parquet, .jsonl",
+    )
     parser.add_argument(
         "--approximate",
         action="store_true",
@@ -97,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     masks = [index.items.mask(text) for text in args.filter]
     if args.ids:
-        masks.append(index.items.mask(Path(args.ids).read_text(encoding="utf8").split("\n")))
+        masks.append(index.items.mask(_ids(Path(args.ids))))
     answers: dict[int, Answer] = {}
     for kind in (str, Path):  # Texts and images are searched for apart, each in one pass.
         chosen = [i for i, query in enumerate(queries) if isinstance(query, kind)]
@@ -130,6 +134,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _ids(path: Path) -> list[str]:
+    from prolip.data.files.decoding import decoded
+    from prolip.data.records import BadRecord
+    from prolip.data.sources.keys import read_keys
+
+    if path.suffix.lower() in (".npy", ".parquet", ".jsonl"):
+        return read_keys(path).to_pylist()
+    try:  # Blanks at the ends of a line are part of an id.
+        return decoded(path.read_bytes()).replace("\r\n", "\n").split("\n")
+    except BadRecord as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def _query(words: str) -> "str | Path":
     """The path of an image that is there, else a text."""
     from prolip.data.files.names import IMAGE_EXTENSIONS
@@ -146,6 +163,8 @@ def _table(answer: "Answer") -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
+
+    from prolip.data.files.names import visible
 
     columns: dict[str, list[str]] = {
         "": [str(rank) for rank in range(1, len(answer.hits) + 1)],
@@ -170,5 +189,5 @@ def _table(answer: "Answer") -> "Table":
             continue
         table.add_column(name)
     for row in zip(*columns.values(), strict=True):
-        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
+        table.add_row(*(Text(visible(cell), no_wrap=True, overflow="ellipsis") for cell in row))
     return table

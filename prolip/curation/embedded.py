@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from prolip.retrieval.embeddings import Manifest, item_numbers, read_manifest, r
 
 TFDS = "tfds:"
 HASHED = 65_536  # Rows at a time.
+ROW = re.compile(r"::(?P<row>\d+)(?P<text>/\d+)?")
 
 
 class Embedded(NamedTuple):
@@ -35,10 +37,25 @@ class Embedded(NamedTuple):
 
     @property
     def records(self) -> list[str]:
-        """For each row the id of its record: one of several texts in TFDS is `record/number`."""
+        """For each row the id of its record: one of several texts of it is `record/number`."""
         if self.manifest.kind == "text" and self.manifest.source.startswith(TFDS):
             return [id_.partition("/")[0] for id_ in self.ids]
-        return list(self.ids)
+        texts = [place["text"] if place else None for place in self.rows]
+        return [
+            id_ if text is None else id_.removesuffix(text)
+            for id_, text in zip(self.ids, texts, strict=True)
+        ]
+
+    @property
+    def rows(self) -> list[re.Match[str] | None]:
+        """For each row `row` of the table, and `text`, "/number" where that has several texts.
+
+        None where the collection is of no table, or of images that are files.
+        """
+        source = self.manifest.source
+        if os.path.splitext(source)[1].lower() not in FRAMES:
+            return [None] * len(self)
+        return [ROW.fullmatch((uri or "").removeprefix(source)) for uri in self.uris]
 
 
 def read(directory: str | Path, *, log_var: bool = False) -> Embedded:
@@ -159,7 +176,10 @@ def training_keys(side: Embedded) -> list[str]:
         return side.records
     # Not the ids, which may be numbers of another kind.
     numbers = item_numbers(side.directory, side.manifest)
-    return [f"{name}::{number}" for number in numbers.tolist()]
+    return [
+        f"{name}::{place['row'] if place else number}"
+        for number, place in zip(numbers.tolist(), side.rows, strict=True)
+    ]
 
 
 def canonical(texts: Sequence[str | None]) -> list[str]:

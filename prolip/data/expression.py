@@ -5,6 +5,7 @@ numbers, texts and tuples of them; nothing else, and nothing is handed to Python
 """
 
 import ast
+import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from prolip.data.near import unknown
 
 Values = Mapping[str, Any]
 Term = Callable[[Values], Any]
+MAX_DEPTH = 100  # Of terms inside each other: each takes frames of the stack of any thread.
 MAX_LENGTH = 4000  # Characters; Python's parser takes more than it can nest.
 
 COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
@@ -99,31 +101,32 @@ class Expression:
         except (TypeError, ZeroDivisionError, OverflowError, ValueError) as error:
             raise Lacking(str(error)) from error
 
-    def _compiled(self, node: ast.AST) -> Term:
+    def _compiled(self, node: ast.AST, depth: int = 0) -> Term:
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{self._key} has more than {MAX_DEPTH} terms inside each other")
+        compiled = functools.partial(self._compiled, depth=depth + 1)
         match node:
             case ast.BoolOp(op=op, values=values):
-                return _all_or_any(isinstance(op, ast.And), [self._compiled(v) for v in values])
+                return _all_or_any(isinstance(op, ast.And), [compiled(v) for v in values])
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                term = self._compiled(operand)
+                term = compiled(operand)
                 return lambda values: not term(values)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                term = self._compiled(operand)
+                term = compiled(operand)
                 return lambda values: -_number(term(values))
             case ast.BinOp(op=op, left=left, right=right) if type(op) in ARITHMETIC:
-                return _arithmetic(
-                    ARITHMETIC[type(op)], self._compiled(left), self._compiled(right)
-                )
+                return _arithmetic(ARITHMETIC[type(op)], compiled(left), compiled(right))
             case ast.Compare(left=left, ops=ops, comparators=others) if all(
                 type(op) in COMPARISONS for op in ops
             ):
-                terms = [self._compiled(n) for n in (left, *others)]
+                terms = [compiled(n) for n in (left, *others)]
                 return _comparison([COMPARISONS[type(op)] for op in ops], terms)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (
                 name in FUNCTIONS and len(args) > 1
             ):
-                return _call(FUNCTIONS[name], [self._compiled(arg) for arg in args])
+                return _call(FUNCTIONS[name], [compiled(arg) for arg in args])
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
-                terms = [self._compiled(element) for element in elements]
+                terms = [compiled(element) for element in elements]
                 return lambda values: tuple(term(values) for term in terms)
             case ast.Name(id=name):
                 self._names[name] = None

@@ -12,6 +12,7 @@ import jax
 from rich.console import Console
 
 from prolip.config import ConfigError
+from prolip.data.files.names import visible
 from prolip.data.records import DataError
 from prolip.model import Model
 from prolip.retrieval import batching, preparing
@@ -117,6 +118,7 @@ def embed(
             rows += len(part.rows)
             judge.add([part.number])
         judge.add(range(len(division)))
+        judge.end(len(collection))
         manifest = folder.finish(options.checkpoint, collection.source)
     finally:
         line.close()
@@ -206,13 +208,21 @@ class _Judge:
                 f"or raise max_bad_fraction, which is {self._most:g}"
             )
 
+    def end(self, items: int) -> None:
+        """Raises DataError if every item of the collection failed, however few they are."""
+        if self.reasons.total() == items:
+            raise DataError(
+                f"none of the {items:,} items could be embedded ({_listed(self.reasons)}); "
+                f"{self._folder.path / FAILED} names them"
+            )
+
 
 def _listed(reasons: collections.Counter[str]) -> str:
     return ", ".join(f"{count:,} x {reason}" for reason, count in reasons.most_common())
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _report(console: Console, path: Path, summary: Summary) -> None:

@@ -1,6 +1,7 @@
 """What is known of the items of a collection besides their Gaussians, by row; and filters on it."""
 
 import bisect
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,9 +101,15 @@ class Items:
                 f"filter {text!r} is not COLUMN=PATTERN with one of the columns "
                 f"{', '.join(COLUMNS)}; * stands for any letters, ? for one"
             )
-        for letter, meaning in (("\\", "\\\\"), ("%", r"\%"), ("_", r"\_"), ("*", "%"), ("?", "_")):
-            pattern = pattern.replace(letter, meaning)
-        return _booleans(pc.match_like(self._columns[COLUMNS.index(name)], pattern), len(self))
+        wild = {"*": ".*", "?": "."}
+        expression = "".join(wild.get(letter) or re.escape(letter) for letter in pattern)
+        try:
+            matching = pc.match_substring_regex(
+                self._columns[COLUMNS.index(name)], rf"(?s)\A{expression}\z"
+            )
+        except pa.ArrowException as error:  # Of thousands of letters.
+            raise DataError(f"filter {name}=...: the pattern can't be used ({error})") from error
+        return _booleans(matching, len(self))
 
     def _among(self, ids: Sequence[str]) -> np.ndarray:
         known = _booleans(pc.is_in(self._columns[0], pa.array(ids, pa.string())), len(self))

@@ -16,6 +16,7 @@ from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.checkpoint.agreement import agree
 from prolip.checkpoint.writer import Evaluations
 from prolip.config import TrainConfig, to_dict
+from prolip.data.files.names import visible
 from prolip.data.pipeline import TrainPipeline
 from prolip.data.quarantine_file import QuarantineFile
 from prolip.data.records import Batch
@@ -138,7 +139,7 @@ def _run(
             seed=config.seed,
         )
         for note in pipeline.notes:
-            console.print(note, highlight=False)
+            console.print(visible(note), highlight=False, markup=False)
         check_same_data(pipeline.fingerprint)
         assets = start.assets(tokenizer)
         state, train_step = start.state(mesh), start.train_step(tokenizer)

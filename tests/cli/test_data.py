@@ -99,7 +99,7 @@ def test_import_tells_how_to_read_what_it_wrote(good, bad, tmp_path, capsys):
         (["validate", "x", "--config", "emoji"], "name either SRC or --config"),
         (["stats", "--config", "emoji", "--captions", "group"], "--captions is for SRC"),
         (["stats", "--config", "emoji", "--image", "image"], "--config.data.image_feature="),
-        (["validate", "nowhere.bin"], "is no folder, tar or table"),
+        (["validate", "nowhere.bin"], "is not a folder, tar or table"),
         (["stats", "{good}", "--captions", "text"], "did you mean 'txt'"),
         (["stats", "{good}", "--filter", "widht > 3"], "did you mean 'width'"),
         (["import", "{good}", "--out", "{good}/o", "--name", "A B"], "--name"),

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -256,3 +257,68 @@ def test_an_image_bomb_is_not_decoded_for_its_size(tmp_path):
 def test_evaluation_splits_stay_whole(tars):
     config = dataclasses.replace(tars, filter="similarity >= 0.05")
     assert len(open_train(config)) == 7 and len(open_source(config, config.eval_split)) == 12
+
+
+UIDS = [f"{number << 64 | number + 7:032x}" for number in range(1, 5)]
+
+
+def pairs(uids):
+    return np.array([(int(u[:16], 16), int(u[16:], 16)) for u in uids], "u8,u8")
+
+
+@pytest.fixture(scope="module")
+def with_uids(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uids")
+    members = {}
+    for number, uid in enumerate(UIDS):
+        about = json.dumps({"uid": uid}).encode()
+        members |= {f"{number}.jpg": b"x", f"{number}.txt": b"t", f"{number}.json": about}
+    members["3.json"] = b"{"
+    write_tar(folder / "set-0.tar", members)
+    return tar_config(folder, caption_features=("txt",), caption_weights=(1.0,))
+
+
+@pytest.mark.parametrize("option", ["keep_keys", "skip_keys"])
+@pytest.mark.parametrize("form", ["pairs", "rows", "texts", "bytes", "lines", "marked", "parquet"])
+def test_lists_of_uids_choose_by_the_field_of_the_json(with_uids, tmp_path, form, option):
+    wanted = UIDS[:2]
+    path = tmp_path / {"lines": "k.txt", "marked": "k.txt", "parquet": "k.parquet"}.get(
+        form, "k.npy"
+    )
+    if form == "parquet":
+        pq.write_table(pa.table({"uid": wanted, "url": ["a", "b"]}), path)
+    elif path.suffix == ".txt":
+        path.write_text("\n".join(wanted), encoding="utf-8-sig" if form == "marked" else "utf-16")
+    else:
+        array = pairs(wanted)
+        arrays = {
+            "rows": array.view("u8").reshape(-1, 2), "texts": np.array(wanted),
+            "bytes": np.array(wanted).astype("S32"),
+        }  # fmt: skip
+        np.save(path, arrays.get(form, array))
+    config = dataclasses.replace(with_uids, index_dir=str(tmp_path / "made"), **{option: str(path)})
+    # The last one can't be read: it may be one of those that are to be left out.
+    assert keys(config) == ([0, 1] if option == "keep_keys" else [2])
+
+
+def test_arrays_that_are_no_keys_are_named(with_uids, tmp_path):
+    path = tmp_path / "k.npy"
+    config = dataclasses.replace(with_uids, keep_keys=str(path), index_dir=str(tmp_path / "made"))
+    for array, reason in (
+        (np.zeros(3), "float64 and shape"),
+        (np.zeros(3, "f8,u8"), "not uids of two"),
+        (np.array([{}], object), "allow_pickle"),
+    ):
+        np.save(path, array)
+        with pytest.raises(DataError, match=rf"k\.npy can't be read: .*{reason}"):
+            open_train(config)
+    path.write_bytes(b"\x93NUMPY\1\0")
+    with pytest.raises(DataError, match="can't be read"):
+        open_train(config)
+
+
+def test_uids_of_records_without_them_are_explained(tars, tmp_path):
+    np.save(tmp_path / "k.npy", pairs(UIDS))
+    config = dataclasses.replace(tars, keep_keys=str(tmp_path / "k.npy"))
+    with pytest.raises(DataError, match="lists uids, and no record looked at has a field 'uid'"):
+        open_train(config)

@@ -259,3 +259,30 @@ def test_long_texts_are_read_while_another_table_ends(tmp_path):
     assert next(rows_of_b) == ["b"]
     DelimitedFrame(tmp_path / "a.csv", ",").read(["a"])
     assert len(next(rows_of_b)[0]) == 200_000
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_key_that_only_late_lines_of_jsonl_have_is_a_column(tmp_path, files):
+    for number in range(files):
+        late = number == files - 1
+        rows = [
+            {"picture": "caption"} | ({"größe": i} if late and i > 100 else {}) for i in range(110)
+        ]
+        rows[-1]["title"] = "a"
+        text = "".join(json.dumps(row, ensure_ascii=i % 2 > 0) + "\n" for i, row in enumerate(rows))
+        (tmp_path / f"t-{number}.jsonl").write_text(
+            text if late or files == 1 else '{"picture": ""}\n'
+        )
+    source = open_train(config(tmp_path, "t-*.jsonl", filter="größe >= 108"))
+    assert [source.about(i, ["größe"]) for i in range(len(source))] == [
+        {"größe": 108},
+        {"größe": 109},
+    ]
+    with pytest.raises(DataError, match="no column 'caption'"):  # A value, no key.
+        open_train(config(tmp_path, "t-*.jsonl", caption_features=("caption",)))
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("picture,title,title\na.png,a,b\n")
+    with pytest.raises(DataError, match="several columns 'title'; rename all but one"):
+        open_train(config(tmp_path, "t.csv"))

@@ -79,7 +79,7 @@ def test_an_index_of_another_state_is_not_used(tmp_path, change):
             "index": b"x" + whole[1:],
             "cut": whole[:-1],
             "empty": b"",
-            "format": whole.replace(b'"format": 1', b'"format": 0'),
+            "format": whole.replace(b'"format": 2', b'"format": 1'),
         }
         place.write_bytes(damaged[change])
     assert open_head(path) is None

@@ -214,3 +214,25 @@ def test_tars_without_an_index_are_counted(tmp_path):
     open_train(config)
     assert (unindexed(config), unindexed(mixed)) == (0, 0)
     assert unindexed(dataclasses.replace(config, name="emoji")) == 0
+
+
+def with_json(numbers, late, field="caption"):
+    """Samples of which only some have a field."""
+    members = {}
+    for number in numbers:
+        about = {"url": "u"} | ({field: "text"} if number in late else {})
+        members |= {f"{number:03}.jpg": b"x", f"{number:03}.json": json.dumps(about).encode()}
+    return members
+
+
+def test_a_field_that_only_late_samples_have_is_known(tmp_path, monkeypatch):
+    write_tar(tmp_path / "set-0.tar", with_json(range(30), ()))
+    write_tar(tmp_path / "set-1.tar", with_json(range(30, 70), (69,)))
+    options = {"caption_features": ("json/caption",), "caption_weights": (1.0,)}
+    source = open_train(tar_config(tmp_path, **options, filter="caption == 'text'"))
+    assert [source.key(i) for i in range(len(source))] == ["set-1/069"]
+    with pytest.raises(DataError, match=r"none of the 70 samples .* did you mean 'json/caption'"):
+        open_train(tar_config(tmp_path, caption_features=("json/captions", "txt")))
+    # Of many samples, some of each tar.
+    monkeypatch.setattr(webdataset, "MOST_LOOKED", 40)
+    assert "caption" in open_train(tar_config(tmp_path, **options)).fields

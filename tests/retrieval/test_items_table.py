@@ -246,9 +246,9 @@ def test_a_damaged_row_group_fails_and_the_others_do_not(tmp_path):
     assert found[10:] == texts[10:]
 
 
-@pytest.mark.parametrize("column", ["list", "float"])
+@pytest.mark.parametrize("column", ["struct", "float"])
 def test_columns_of_other_types_are_refused(tmp_path, column):
-    table = pa.table({"text": ["a"], "list": [["b"]], "float": [1.5]})
+    table = pa.table({"text": ["a"], "struct": [{"b": "c"}], "float": [1.5]})
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(ConfigError, match=f"column '{column}' is "):
         open_collection(str(tmp_path / "t.parquet"), column=column)
@@ -259,3 +259,30 @@ def test_empty_files_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises((DataError, ConfigError), match=r"t\."):
         open_collection(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize("id_column", ["", "key"])
+def test_lists_of_texts_are_items_of_their_own(tmp_path, form, id_column):
+    rows = [
+        {"key": "x", "caption": ["a", "b"]},
+        {"key": "y", "caption": []},
+        {"key": "z", "caption": ["c"]},
+        {"key": "w", "caption": None},
+        {"key": "v", "caption": ["d", "e"]},
+    ]
+    path = tmp_path / f"t.{form}"
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    collection = open_collection(str(path), column="caption", id_column=id_column)
+    names = "xyzwv" if id_column else "01234"
+    assert read(collection) == {
+        f"{names[0]}/0": "a", f"{names[0]}/1": "b", names[1]: ["no text"], names[2]: "c",
+        names[3]: ["no text"], f"{names[4]}/0": "d", f"{names[4]}/1": "e",
+    }  # fmt: skip
+    assert collection[0].uri == f"{path}::0/0" and collection[3].uri == f"{path}::2"
+    if form == "parquet":
+        with pytest.raises(ConfigError, match="holds lists"):
+            open_collection(str(path), kind="image", column="caption")

@@ -1,4 +1,4 @@
-"""CSV and TSV files: strict, so that one missing quote can't swallow other rows unseen."""
+"""CSV and TSV files; one missing quote can't swallow other rows unseen, see `quoting`."""
 
 import csv
 import sys
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from prolip.data.files.decoding import UTF8, file_encoding
 from prolip.data.files.names import printable
+from prolip.data.files.quoting import QuoteError, rows
 from prolip.data.files.reading import file_hash
 from prolip.data.records import BadRecord, DataError
 
@@ -26,6 +28,7 @@ class DelimitedFrame:
 
     def __init__(self, path: Path, delimiter: str):
         self._path, self._delimiter = path, delimiter
+        self._literal: tuple[int, int] | None = None
         self.names = next(self._rows(), [])
         if not any(self.names):
             raise DataError(f"{printable(path)} has no header line that names its columns")
@@ -36,10 +39,9 @@ class DelimitedFrame:
         blocks: list[list[pa.Array]] = [[] for _ in names]
         bad: dict[int, str] = {}
         block: list[list[bytes]] = []
-        row = -1
-        rows = self._rows()
-        next(rows)
-        for row, values in enumerate(rows):
+        lines = self._rows()
+        next(lines)
+        for row, values in enumerate(lines):
             if len(values) != len(self.names):
                 short = len(values) < len(self.names)
                 bad[row] = f"row has {'fewer' if short else 'more'} values than the header"
@@ -51,24 +53,51 @@ class DelimitedFrame:
         _pack(block, blocks)
         return [DelimitedCells(pa.chunked_array(b, pa.large_binary()), bad) for b in blocks]
 
+    def has(self, name: str) -> bool:
+        """Whether there is a column."""
+        return name in self.names
+
     def fingerprint(self) -> str:
         """Of all bytes."""
         return file_hash(self._path)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on quote marks that were taken as text by the last reading."""
+        if not self._literal:
+            return []
+        count, line = self._literal
+        which = "a quote mark of 1 row is" if count == 1 else f"quote marks of {count:,} rows are"
+        return [
+            f"{printable(self._path.name)}: {which} taken as text, for it is not that of a quoted "
+            f"field (the first in line {line:,})"
+        ]
 
     def _rows(self) -> Iterator[list[str]]:
         # Of the whole process, where another thread may read: it is not put back. A long text is
         # a text.
         csv.field_size_limit(sys.maxsize)
+        count = first = 0
+
+        def literal(line: int) -> None:
+            nonlocal count, first
+            count, first = count + 1, first or line
+
+        try:
+            yield from rows(self._lines, self._delimiter, literal)
+        except QuoteError as error:
+            raise DataError(
+                f"{printable(self._path)}, {error}; mend the quotes, or write the table as Parquet "
+                "or JSONL"
+            ) from error
+        self._literal = (count, first) if count else None
+
+    def _lines(self) -> Iterator[str]:
+        encoding = file_encoding(self._path)
         # Bytes that are not UTF-8 come through, so that only their row fails.
-        with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as f:
-            reader = csv.reader(f, delimiter=self._delimiter, strict=True)
-            try:
-                yield from reader
-            except csv.Error as error:
-                raise DataError(
-                    f"{printable(self._path)}, line {reader.line_num}: {error}; mend the quotes, "
-                    "or write the table as Parquet or JSONL"
-                ) from error
+        errors = "surrogateescape" if encoding == UTF8 else "replace"
+        with self._path.open(encoding=encoding, errors=errors, newline="") as file:
+            yield from file
 
 
 class DelimitedCells:

@@ -1,12 +1,13 @@
 """A table in a file, whatever its format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from prolip.data.files.delimited import DelimitedFrame
 from prolip.data.files.jsonl import JsonFrame
 from prolip.data.files.parquet import ParquetFrame
+from prolip.data.records import BadRecord
 
 
 class Cells(Protocol):
@@ -28,6 +29,13 @@ class Frame(Protocol):
     def names(self) -> Sequence[str]:
         """Of its columns."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on what was read otherwise than it looks."""
+
+    def has(self, name: str) -> bool:
+        """Whether any row has a column, also one that the first rows don't have."""
+
     def read(self, names: Sequence[str]) -> Sequence[Cells]:
         """These columns, all of the same length."""
 
@@ -42,3 +50,12 @@ FRAMES: dict[str, Callable[[Path], Frame]] = {
     ".jsonl": JsonFrame,
     ".parquet": ParquetFrame,
 }
+
+
+def first_values(cells: Cells, most: int) -> Iterator[Any]:
+    """The first cells of a column; None of those that can't be read."""
+    for row in range(min(most, len(cells))):
+        try:
+            yield cells[row]
+        except BadRecord:
+            yield None

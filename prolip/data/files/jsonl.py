@@ -14,9 +14,10 @@ LOOK = 100  # Lines that tell the columns.
 
 
 class JsonFrame:
-    """Columns are the keys of the first lines."""
+    """Columns are the keys of the first lines, and of later ones where one is asked for."""
 
     typed = True
+    notes = ()
     more_names = True  # Lines need not have all keys, nor show each among the first of them.
 
     def __init__(self, path: Path):
@@ -28,6 +29,21 @@ class JsonFrame:
             except BadRecord:
                 continue
         self.names = list(names)
+
+    def has(self, name: str) -> bool:
+        """Whether any line has a key: by the lines that have its letters."""
+        if name in self.names:
+            return True
+        spellings = {json.dumps(name, ensure_ascii=ascii_) for ascii_ in (True, False)}
+        for spelling in spellings:
+            for row in self._lines.with_text(spelling.encode("utf8", "surrogatepass")):
+                try:
+                    if name in _object(self._lines, row):
+                        self.names.append(name)
+                        return True
+                except BadRecord:
+                    continue
+        return False
 
     def read(self, names: Sequence[str]) -> "list[JsonCells]":
         """Columns by name."""

@@ -2,13 +2,15 @@
 
 import codecs
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from prolip.data.files.decoding import UTF8, file_encoding
+from prolip.data.files.names import printable
 from prolip.data.files.reading import OpenFile
-from prolip.data.records import BadRecord
+from prolip.data.records import BadRecord, DataError
 
 CHUNK = 1 << 24  # Bytes looked through at a time.
 
@@ -18,10 +20,17 @@ class Lines:
 
     Attributes:
       digest: SHA-256 of the file.
+
+    Raises:
+      DataError: the file is in another encoding by its byte order mark.
     """
 
     def __init__(self, path: Path):
         digest, position, ends, last, begins = hashlib.sha256(), 0, [], b"", 0
+        if (other := file_encoding(path)) != UTF8:
+            raise DataError(
+                f"{printable(path)} is {other.upper()}; convert it: iconv -f {other} -t utf-8"
+            )
         with path.open("rb") as file:
             while chunk := file.read(CHUNK):
                 if not position and chunk.startswith(codecs.BOM_UTF8):
@@ -40,12 +49,32 @@ class Lines:
 
     def __getitem__(self, index: int) -> str:
         """Raises BadRecord if the line is not UTF-8."""
-        begin = int(self._ends[index - 1]) + 1 if index else self._begins
+        begin = self._begin(index)
         line = self._file.read(begin, int(self._ends[index]) - begin)
         try:
             return line.removesuffix(b"\r").decode()
         except UnicodeDecodeError as error:
             raise BadRecord("text is not UTF-8") from error
+
+    def with_text(self, text: bytes) -> Iterator[int]:
+        """Numbers of the lines that have these bytes in them, in order."""
+        first = 0
+        while first < len(self):
+            begin = self._begin(first)
+            last = max(first + 1, int(np.searchsorted(self._ends, begin + CHUNK, "right")))
+            try:
+                block = self._file.read(begin, int(self._ends[last - 1]) - begin)
+            except BadRecord:  # One line that is too long to be read.
+                block = b""
+            position = block.find(text)
+            while position >= 0:
+                line = int(np.searchsorted(self._ends, begin + position))
+                yield line
+                position = block.find(text, int(self._ends[line]) - begin)
+            first = last
+
+    def _begin(self, index: int) -> int:
+        return int(self._ends[index - 1]) + 1 if index else self._begins
 
 
 class TextFrame:
@@ -54,6 +83,7 @@ class TextFrame:
     names = ("text",)
     typed = False
     more_names = False
+    notes = ()
 
     def __init__(self, path: Path):
         self._lines = Lines(path)
@@ -61,6 +91,10 @@ class TextFrame:
     def read(self, names: Sequence[str]) -> list[Lines]:
         """The column, once for each name."""
         return [self._lines for _ in names]
+
+    def has(self, name: str) -> bool:
+        """Whether it is the column's name."""
+        return name in self.names
 
     def fingerprint(self) -> str:
         """Of all bytes."""

@@ -1,6 +1,7 @@
 """Names of files, which may be any bytes."""
 
 import os
+import re
 
 # Of the formats that `prolip.data.image` decodes.
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif")
@@ -23,3 +24,24 @@ def is_utf8(name: str) -> bool:
 def is_image_name(name: str) -> bool:
     """Whether a file with this name should hold an image."""
     return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+# Escape codes move the cursor and forge lines of a terminal; marks of direction turn text around.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: object, lines: bool = False) -> str:
+    """Text from data as it may be printed: control characters become escapes such as `\\x1b`.
+
+    Args:
+      text: A name, a key, a caption, or a message with some of them.
+      lines: Keep line feeds, of a message of several lines.
+    """
+
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        if lines and match[0] == "\n":
+            return "\n"
+        return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+    return UNSAFE.sub(escape, str(text))

@@ -10,8 +10,9 @@ import time
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from prolip.data.files.names import printable
+from prolip.data.files.names import printable, visible
 from prolip.data.records import BadRecord, DataError
 
 OTHER_FILES = 512  # Of the process, which don't stand in the way.
@@ -118,6 +119,32 @@ def path_inside(folder: str, name: str) -> str:
     if os.path.commonpath([folder, path]) != folder:
         raise BadRecord("path leaves the folder of the table")
     return path
+
+
+def outside_note(folder: str, names: Iterable[Any]) -> list[str]:
+    """A sentence on what to do about paths of images that lead out of the folder of their table.
+
+    Args:
+      folder: The real path of the folder.
+      names: The first values of the column; only texts are looked at.
+    """
+    outside = []
+    for name in names:
+        try:
+            if isinstance(name, str) and name.strip():
+                path_inside(folder, name.strip())
+        except BadRecord:
+            if os.path.isabs(name.strip()):
+                outside.append(name.strip())
+    if not outside:
+        return []
+    above = os.path.commonpath([folder, *map(os.path.dirname, outside)])
+    where = visible(above) if above != os.path.sep else "a folder above all of them"
+    return [
+        f"images outside the folder of the table are not read, such as {visible(outside[0])}: move "
+        f"the table to {where}, or copy or mount the images below its folder; paths may then be "
+        "absolute or relative to it"
+    ]
 
 
 def _read_at(path: str | Path, descriptor: int, offset: int, size: int) -> bytes:

@@ -8,7 +8,7 @@ another tar, whose index is made anew.
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from prolip.data.files.tar_members import Member, samples
 from prolip.data.records import DataError
 
 SUFFIX = ".index"
-FORMAT = 1
+FORMAT = 2
 # Where the members and the key of a sample begin; those of the next one are where they end.
 SAMPLES = np.dtype([("members", "<u4"), ("keys", "<u4")])
 MEMBERS = np.dtype([("extension", "<u2"), ("offset", "<u8"), ("size", "<u8")])
@@ -42,6 +42,7 @@ class Head(NamedTuple):
     extensions: tuple[str, ...]
     problems: tuple[tuple[str, str], ...]  # (member, reason); "" is the tar itself.
     num_problems: int
+    foreign: int  # Members that are no part of the data.
     size: int  # Of the tar.
     modified: int  # Time of the tar, in nanoseconds.
     checksum: int  # Of the arrays: changes with any name, place or size.
@@ -67,7 +68,7 @@ class TarIndex:
             head.begin + SAMPLES.itemsize * (head.samples + 1),
         )
         self._begin, self._keys = head.begin, self._members + MEMBERS.itemsize * head.members
-        if check and self._checksum(head) != head.checksum:
+        if check and not (self._checksum(head) == head.checksum and self._fits(head)):
             raise DataError(f"{head.place} is damaged; delete it, and it is made anew")
 
     def __len__(self) -> int:
@@ -76,7 +77,7 @@ class TarIndex:
     def key(self, sample: int) -> str:
         """Of a sample, within its tar."""
         (_, begin), (_, end) = self._ends(sample)
-        return self._file.read(self._keys + begin, end - begin).decode()
+        return self._file.read(self._keys + begin, end - begin).decode("utf8", "replace")
 
     def members(self, sample: int) -> list[tuple[int, int, int]]:
         """Number of the extension, offset and size of each member of a sample, in order."""
@@ -90,6 +91,31 @@ class TarIndex:
         for place in range(head.begin, end, CHUNK):
             found = zlib.crc32(self._file.read(place, min(CHUNK, end - place)), found)
         return found
+
+    def _fits(self, head: Head) -> bool:
+        """Returns whether every place is inside the tar: a checksum alone can be crafted."""
+        last = np.zeros(1, SAMPLES)
+        for rows in self._pieces(self._begin, head.samples + 1, SAMPLES):
+            steps = np.concatenate([last, rows])
+            if any(np.any(steps[name][1:] < steps[name][:-1]) for name in ("members", "keys")):
+                return False
+            last = rows[-1:]
+        keys = head.begin + head.nbytes - self._keys
+        if (int(last["members"][0]), int(last["keys"][0])) != (head.members, keys):
+            return False
+        return all(
+            np.all(rows["extension"] < len(head.extensions))
+            and np.all(rows["offset"] <= head.size)
+            and np.all(rows["size"] <= head.size - rows["offset"])
+            for rows in self._pieces(self._members, head.members, MEMBERS)
+        )
+
+    def _pieces(self, begin: int, count: int, kind: np.dtype) -> Iterator[np.ndarray]:
+        step = CHUNK // kind.itemsize
+        for row in range(0, count, step):
+            rows = min(step, count - row)
+            raw = self._file.read(begin + row * kind.itemsize, rows * kind.itemsize)
+            yield np.frombuffer(raw, kind)
 
     def _ends(self, sample: int) -> list[tuple[int, int]]:
         size = SAMPLES.itemsize
@@ -113,7 +139,7 @@ def open_head(path: str, directory: str = "") -> Head | None:
             found = json.loads(line)
             if found["format"] == FORMAT and found["tar"] == about:
                 head = _head(path, place, found, len(line))
-                if end == head.begin + head.nbytes:
+                if end == head.begin + head.nbytes and _possible(head):
                     return head
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -127,7 +153,7 @@ def make_index(path: str, directory: str = "") -> Head:
       DataError: the tar is missing, or the side file can't be written.
     """
     about = _stat(path)
-    found, wrong = samples(Path(path))
+    found, wrong, foreign = samples(Path(path))
     extensions: dict[str, int] = {}
     for sample in found.values():
         for extension in sample:
@@ -143,6 +169,7 @@ def make_index(path: str, directory: str = "") -> Head:
         "extensions": list(extensions),
         "problems": [(member.name, member.reason) for member in wrong[:MAX_PROBLEMS]],
         "num_problems": len(wrong),
+        "foreign": foreign,
         "bytes": len(arrays),
         "checksum": zlib.crc32(arrays),
     }
@@ -213,11 +240,25 @@ def _head(path: str, place: Path, line: Mapping, begin: int) -> Head:
         extensions=tuple(line["extensions"]),
         problems=tuple((name, reason) for name, reason in line["problems"]),
         num_problems=int(line["num_problems"]),
+        foreign=int(line["foreign"]),
         size=int(line["tar"][0]),
         modified=int(line["tar"][1]),
         checksum=int(line["checksum"]),
         begin=begin,
         nbytes=int(line["bytes"]),
+    )
+
+
+def _possible(head: Head) -> bool:
+    """Returns whether the arrays have room for as many samples and members as the line says."""
+    counts = (head.samples, head.members, head.num_problems, head.foreign)
+    arrays = SAMPLES.itemsize * (head.samples + 1) + MEMBERS.itemsize * head.members
+    texts = (*head.extensions, *(text for problem in head.problems for text in problem))
+    return (
+        min(counts) >= 0
+        and arrays <= head.nbytes
+        and len(head.problems) <= MAX_PROBLEMS
+        and all(isinstance(text, str) for text in texts)
     )
 
 

@@ -39,6 +39,7 @@ class Imported(NamedTuple):
     damage: int  # Places where files of the source are damaged.
     list_of_bad: Path  # Both of them.
     features: list[str]  # Caption features of the data set.
+    notes: tuple[str, ...]  # On what the source leaves out.
 
 
 def import_data(
@@ -78,7 +79,7 @@ def import_data(
                 writer.write(shard, advance)
         else:
             _in_processes(job, missing, advance)
-        return _finish(plan, options, source.damage)
+        return _finish(plan, options, source.damage, source.notes)
 
 
 def _in_processes(job: Job, shards: list[int], advance: Callable[[int], None]) -> None:
@@ -130,7 +131,9 @@ def _write_in_process(job: Job, shard: int) -> None:
     writer_of(job).write(shard, advance)
 
 
-def _finish(plan: Plan, options: ImportOptions, damage: Sequence[Bad]) -> Imported:
+def _finish(
+    plan: Plan, options: ImportOptions, damage: Sequence[Bad], notes: Sequence[str]
+) -> Imported:
     """Writes the list of bad records and what TFDS needs to read the shards."""
     found = [plan.done(shard) for shard in range(plan.shards)]
     done = [shard for shard in found if shard is not None]
@@ -151,6 +154,7 @@ def _finish(plan: Plan, options: ImportOptions, damage: Sequence[Bad]) -> Import
         damage=len(damage),
         list_of_bad=plan.bad,
         features=plan.settings["features"],
+        notes=tuple(notes),
     )
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from prolip.config import ConfigError, DataConfig
 from prolip.data.files.frames import FRAMES
+from prolip.data.files.tar_members import PACKED, UNPACK
 from prolip.data.near import unknown
 
 KINDS = ("webdataset", "table", "parquet", "folder", "tfds")
@@ -104,7 +105,8 @@ def inferred(text: str) -> str:
             if any(name.lower().endswith(known) for name in os.listdir(path)):
                 return f"{kind}:{text}"
         return f"folder:{text}"
-    raise ConfigError(f"{text!r} is no folder, tar or table; {GRAMMAR}")
+    hint = UNPACK if path.lower().endswith(PACKED) else GRAMMAR
+    raise ConfigError(f"{text!r} is not a folder, tar or table; {hint}")
 
 
 def default_captions(config: DataConfig) -> tuple[str, ...]:

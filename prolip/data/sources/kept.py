@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from prolip.config import DataConfig
 from prolip.data.expression import Expression, Lacking
+from prolip.data.files.names import printable
 from prolip.data.files.reading import file_hash
 from prolip.data.files.side_files import cache_directory
 from prolip.data.image import header_size
 from prolip.data.records import BadRecord, DataError, Record
-from prolip.data.sources.keys import key_file, listed, read_keys
+from prolip.data.sources.keys import UID, are_uids, key_file, listed, read_keys
 from prolip.data.sources.source import Source
 from prolip.workdir import write_whole
 
@@ -74,6 +76,9 @@ class Kept(Source):
     def fields(self) -> Collection[str]:
         return self._source.fields
 
+    def seek_fields(self, names: Collection[str]) -> Collection[str]:
+        return self._source.seek_fields(names)
+
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         return self._source.about(int(self._rows[index]), names)
 
@@ -103,6 +108,7 @@ def keep(source: Source, config: DataConfig) -> Source:
         return source
     expression = Expression(config.filter) if config.filter else None
     if expression is not None:
+        source.seek_fields([name for name in expression.names if name not in DERIVED])
         expression.check((*source.fields, *(d for d in DERIVED if d not in source.fields)))
     keys = key_file(config.keep_keys, "data.keep_keys")
     skipped = key_file(config.skip_keys, "data.skip_keys")
@@ -113,14 +119,14 @@ def keep(source: Source, config: DataConfig) -> Source:
     features = f"{config.image_feature!r} {config.caption_features!r}"
     path = _path(config, f"{source.state()} {condition} {features}")
     chosen = _read(path)
-    if chosen is None:
+    if chosen is None or not len(chosen.rows):
         chosen = choose(source, expression, keys, skipped, config.num_threads)
         _write(path, chosen)
     if not len(chosen.rows):
         raise DataError(
             f"data.filter, keep_keys and skip_keys keep none of the {len(source):,} records "
             f"({chosen.lacking:,} lack a value that the filter asks for, {chosen.bad:,} can't be "
-            "read)"
+            f"read){_hint(source, keys)}"
         )
     lacking = f", {chosen.lacking:,} of the others lack a value" if chosen.lacking else ""
     bad = f", {chosen.bad:,} can't be read for the filter" if chosen.bad else ""
@@ -139,12 +145,15 @@ def choose(
     blocks = [range(i, min(i + BLOCK, len(source))) for i in range(0, len(source), BLOCK)]
     wanted = None if keys is None else read_keys(keys)
     unwanted = None if skipped is None else read_keys(skipped)
+    kept_uids, skipped_uids = (_uids(source, list_) for list_ in (wanted, unwanted))
 
     def judge(block: range) -> tuple[list[int], int, int]:
         kept, lacking, bad = [], 0, 0
-        asked = set(block if wanted is None else listed(source, block, wanted, parts=True))
+        asked = set(block)
+        if wanted is not None:
+            asked = set(listed(source, block, wanted, parts=True, uids=kept_uids))
         if unwanted is not None:
-            asked -= set(listed(source, block, unwanted, parts=False))
+            asked -= set(listed(source, block, unwanted, parts=False, uids=skipped_uids))
         for index in sorted(asked):
             try:
                 if expression is None or expression(values(source, index, expression.names)):
@@ -159,6 +168,17 @@ def choose(
         judged = list(pool.map(judge, blocks))
     rows = np.array([index for kept, _, _ in judged for index in kept], np.uint32)
     return Chosen(rows, sum(j[1] for j in judged), sum(j[2] for j in judged))
+
+
+def _hint(source: Source, keys: Path | None) -> str:
+    if keys is None or not are_uids(read_keys(keys)) or source.seek_fields([UID]):
+        return ""
+    return f"; {printable(keys.name)} lists uids, and no record looked at has a field {UID!r}"
+
+
+def _uids(source: Source, keys: pa.Array | None) -> bool:
+    """Whether a list is of uids, and the records have such a field."""
+    return keys is not None and are_uids(keys) and bool(source.seek_fields([UID]))
 
 
 def values(source: Source, index: int, names: Collection[str]) -> dict[str, Any]:

@@ -70,8 +70,12 @@ class Source(abc.ABC):
 
     @property
     def fields(self) -> Collection[str]:
-        """Names that `about` knows."""
+        """Names that `about` knows, as far as the source has been looked through."""
         return ()
+
+    def seek_fields(self, names: Collection[str]) -> Collection[str]:
+        """Looks through more records for fields, and returns those that it knows then."""
+        return [name for name in names if name in self.fields]
 
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         """Values of some fields of a record; those that it lacks are left out.

@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from prolip.config import ConfigError
+from prolip.data.files.decoding import decoded
 from prolip.data.files.delimited import DelimitedCells
-from prolip.data.files.frames import FRAMES, Cells, Frame
+from prolip.data.files.frames import FRAMES, Cells, Frame, first_values
 from prolip.data.files.jsonl import JsonCells
-from prolip.data.files.names import printable
+from prolip.data.files.names import printable, visible
 from prolip.data.files.parquet import LoadedCells, ParquetFrame
-from prolip.data.files.reading import path_inside, read_file, states
+from prolip.data.files.reading import outside_note, path_inside, read_file, states
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.same_image import SameImage
 from prolip.data.sources.source import Source
 
+LOOK = 100  # Rows of JSONL that tell what a column holds.
 SLOW_GROUP = 8 << 20  # Bytes of images in a row group, above which a note says so.
 MOST_GROUPED = 5_000_000  # Rows that are grouped by image, seconds for each million lines of JSON.
 
@@ -54,33 +57,35 @@ class Table(Source):
         self._names = [printable(os.path.relpath(path, common)) for path in paths]
         self._folders = [os.path.realpath(os.path.dirname(path)) for path in paths]
         self._image, self._captions, self._labels = image, tuple(captions), tuple(labels)
-        for frame, name in zip(self._frames, self._names, strict=True):
-            for column in (image, *captions, *labels):
-                if list(frame.names).count(column) != 1:
-                    few = "several columns" if column in frame.names else "no column"
-                    raise DataError(unknown(column, frame.names, f"{name} has {few}"))
+        for column in (image, *captions, *labels):
+            self._check_column(column)
+        for column in captions:
+            self._check_captions(column)
         self._images: list[Cells] = [_images(frame, image) for frame in self._frames]
         self._begins = np.cumsum([0, *(len(cells) for cells in self._images)])
         if not len(self):
             raise DataError(f"{', '.join(self._names[:3])}: no rows")
         self._columns: dict[tuple[int, str], Cells] = {}
         self._lock = threading.Lock()
+        self.notes = [note for frame in self._frames for note in frame.notes]
+        for frame, cells, folder in zip(self._frames, self._images, self._folders, strict=True):
+            if _largest_group(frame, image) == 0:  # Not of encoded images in Parquet.
+                self.notes += outside_note(folder, first_values(cells, LOOK))
         if len(self) > MOST_GROUPED:
             self._same = SameImage((), ())
-            self.notes = (
+            self.notes.append(
                 f"{len(self):,} rows are not grouped by image (at most {MOST_GROUPED:,} are): only "
-                "rows of one image that meet in a batch share their captions",
+                "rows of one image that meet in a batch share their captions"
             )
         else:
             self._same = SameImage([_paths(cells) for cells in self._images], self._folders)
-            self.notes = (self._same.note,) if self._same.note else ()
+            self.notes += [self._same.note] if self._same.note else []
         largest = max(_largest_group(frame, image) for frame in self._frames)
         if largest > SLOW_GROUP:
-            self.notes = (
-                *self.notes,
+            self.notes.append(
                 f"images inside Parquet are read a row group at a time, here up to "
                 f"{largest / 2**20:,.0f} MiB for one image in random order; "
-                "`prolip data import` makes a copy that is read image by image",
+                "`prolip data import` makes a copy that is read image by image"
             )
 
     def __len__(self) -> int:
@@ -125,6 +130,12 @@ class Table(Source):
         names = dict.fromkeys(name for frame in self._frames for name in frame.names)
         return [name for name in names if name != self._image]
 
+    def seek_fields(self, names: Collection[str]) -> Collection[str]:
+        """Columns, also those that the first lines of JSONL files don't have."""
+        for name in names:
+            any(frame.has(name) for frame in self._frames)
+        return super().seek_fields(names)
+
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         """Cells of a row; in CSV and TSV a number is its value.
 
@@ -141,6 +152,26 @@ class Table(Source):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Table, self._arguments
+
+    def _check_column(self, column: str) -> None:
+        lacking = [i for i, frame in enumerate(self._frames) if not frame.has(column)]
+        anywhere = len(lacking) < len(self._frames)
+        for i, (frame, name) in enumerate(zip(self._frames, self._names, strict=True)):
+            if i in lacking and not (anywhere and frame.more_names):
+                raise DataError(unknown(column, frame.names, f"{name} has no column"))
+            if list(frame.names).count(column) > 1:
+                raise DataError(f"{name} has several columns {column!r}; rename all but one")
+
+    def _check_captions(self, column: str) -> None:
+        """Refuses at once what would make every record a bad one."""
+        for frame, name in zip(self._frames, self._names, strict=True):
+            if isinstance(frame, ParquetFrame):
+                frame.check_texts(column)
+            elif frame.typed and (kind := _no_texts(frame.read([column])[0])):
+                raise ConfigError(
+                    f"{name}: the first {LOOK} rows of {column!r} hold {kind}, and no text or list "
+                    "of texts; name another column"
+                )
 
     def _place(self, index: int) -> tuple[int, int]:
         file = int(np.searchsorted(self._begins, index, "right")) - 1
@@ -172,6 +203,19 @@ def _frame(path: str) -> Frame:
     return FRAMES[end](Path(path))
 
 
+def _no_texts(cells: Cells) -> str:
+    """The kind of the first values; "" where one of them is a text or a list, or none is there."""
+    kinds = set()
+    for value in first_values(cells, LOOK):
+        if isinstance(value, str | list):
+            return ""
+        if isinstance(value, dict):
+            kinds.add(f"objects with the fields {', '.join(map(visible, list(value)[:8]))}")
+        elif value is not None:
+            kinds.add("numbers")
+    return min(kinds, default="")
+
+
 def _largest_group(frame: Frame, column: str) -> int:
     if isinstance(frame, ParquetFrame) and frame.holds_bytes(column):
         return frame.largest_group(column)
@@ -180,7 +224,9 @@ def _largest_group(frame: Frame, column: str) -> int:
 
 def _images(frame: Frame, column: str) -> Cells:
     if isinstance(frame, ParquetFrame) and not frame.holds_bytes(column):
-        return frame.load([column])[0]
+        if not frame.has_lists(column):
+            return frame.load([column])[0]
+        raise ConfigError(f"column {column!r} holds lists, not images or paths")
     return frame.read([column])[0]
 
 
@@ -203,10 +249,7 @@ def _image(value: Any, folder: str) -> bytes:
 
 def _texts(value: Any) -> list[str]:
     values = value if isinstance(value, list) else [] if value is None else [value]
-    try:
-        texts = [text.decode() if isinstance(text, bytes) else text for text in values]
-    except UnicodeDecodeError as error:
-        raise BadRecord("text is not UTF-8") from error
+    texts = [decoded(text) if isinstance(text, bytes) else text for text in values]
     if not all(isinstance(text, str) for text in texts):
         raise BadRecord("caption is no text")
     return texts

@@ -2,13 +2,16 @@
 
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from prolip.data.files.names import IMAGE_EXTENSIONS, printable
+from prolip.data.files.decoding import decoded
+from prolip.data.files.foreign import foreign_note
+from prolip.data.files.names import IMAGE_EXTENSIONS, printable, visible
 from prolip.data.files.reading import OpenFile, keep_open
 from prolip.data.files.tar_index import Head, TarIndex, make_index, make_missing
 from prolip.data.files.tar_members import names_of_tars
@@ -19,7 +22,9 @@ from prolip.data.sources.source import Source
 MOST_OPEN = 16_384  # Tars, and as many indices.
 JSON = "json"
 ANY_IMAGE = "image"
-LOOK = 20  # Samples that tell the fields of the JSON.
+LOOK = 20  # Samples that tell the fields of the JSON; then as many again where one is missing.
+MOST_LOOKED = 20_000  # Of all samples: a field that none of them has is taken for misspelled.
+TARS_LOOKED = 256  # That they are spread over: each has an index to read.
 
 
 class Webdataset(Source):
@@ -66,6 +71,8 @@ class Webdataset(Source):
             for name, head in zip(self._names, self._heads, strict=True)
             for member, reason in head.problems
         ]
+        self.notes = self._notes()
+        self._fields = _Fields(self._to_look_at(), lambda index: self._members(index).json())
         self._check(image)
 
     def __len__(self) -> int:
@@ -97,16 +104,18 @@ class Webdataset(Source):
         """Of the digest and the times of the tars."""
         return f"{self.digest()} {[head.modified for head in self._heads]}"
 
-    @functools.cached_property
+    @property
     def fields(self) -> Collection[str]:
-        """Keys of the JSON of the first samples."""
-        known: dict[str, None] = {}
-        for index in range(min(LOOK, len(self))):
-            try:
-                known |= dict.fromkeys(self._members(index).json())
-            except BadRecord:
-                continue
-        return tuple(known)
+        """Keys of the JSON of the samples looked at so far, the first ones at least."""
+        if not self._fields.looked:
+            self._fields.look(LOOK)
+        return tuple(self._fields.known)
+
+    def seek_fields(self, names: Collection[str]) -> Collection[str]:
+        """Looks through samples of all tars until each name was seen, `MOST_LOOKED` at most."""
+        while not set(names) <= self._fields.known.keys() and self._fields.look(LOOK):
+            pass
+        return super().seek_fields(names)
 
     def about(self, index: int, names: Collection[str]) -> Mapping[str, Any]:
         """Fields of the sample's JSON."""
@@ -144,11 +153,44 @@ class Webdataset(Source):
         self._checked.add(tar)
         return found
 
+    def _notes(self) -> list[str]:
+        foreign, problems = (
+            sum(getattr(head, name) for head in self._heads) for name in ("foreign", "num_problems")
+        )
+        notes = [foreign_note(foreign, "the tars")] if foreign else []
+        if problems:
+            first = self.damage[0]
+            notes.append(
+                f"damaged in {problems:,} {'place' if problems == 1 else 'places'}, whose samples "
+                f"are missing: {visible(first.key)}: {first.reason}"
+                f"{' ...' if problems > 1 else ''}; `prolip data validate` lists them"
+            )
+        return notes
+
+    def _to_look_at(self) -> Iterator[int]:
+        """The first samples, then all or, of many, some that are spread over the tars."""
+        yield from range(min(LOOK, len(self)))
+        if len(self) <= MOST_LOOKED:
+            yield from range(LOOK, len(self))
+            return
+        tars = np.flatnonzero(np.diff(self._begins))
+        tars = tars[_spread(len(tars), TARS_LOOKED)]
+        each = MOST_LOOKED // len(tars)
+        numbers = [self._begins[t] + _spread(self._heads[t].samples, each) for t in tars]
+        # One of each tar, then the next ones: what some tars have is seen soon.
+        for turn in itertools.zip_longest(*numbers):
+            yield from (int(number) for number in turn if number is not None)
+
     def _check(self, image: str) -> None:
         known = sorted({extension for head in self._heads for extension in head.extensions})
-        where = f"{printable(self._heads[0].path)} and the {len(self._heads) - 1} other tars"
+        where, others = printable(self._heads[0].path), len(self._heads) - 1
+        if others:
+            where += f" and the {others:,} other tar{'s' if others > 1 else ''}"
+        have = "have" if others else "has"
         if not len(self):
-            raise DataError(f"{where} have no sample")
+            first = next(iter(self.damage), None)
+            why = f": {first.key}: {first.reason}; decompress or repair it" if first else ""
+            raise DataError(f"{where} {have} no sample{why}")
         if not set(known) & set(self._images):
             reason = unknown(image, known, f"no sample of {where} has a member")
             raise DataError(f"{reason}; set data.image_feature")
@@ -157,9 +199,35 @@ class Webdataset(Source):
             if extension not in known or (field and extension != JSON):
                 reason = unknown(feature, known, f"no sample of {where} has a member")
                 raise DataError(f"{reason}; set data.caption_features")
-            if field and field not in self.fields:
+            if field and not self.seek_fields([field]):
                 fields = [f"{JSON}/{name}" for name in self.fields]
-                raise DataError(unknown(feature, fields, f"the JSON of {where} has no field"))
+                looked = f"none of the {self._fields.looked:,} samples looked at of {where}"
+                raise DataError(unknown(feature, fields, f"{looked} has in its JSON a field"))
+
+
+class _Fields:
+    """Names of fields, gathered from as many samples as are asked for."""
+
+    def __init__(self, numbers: Iterator[int], read: Callable[[int], Mapping[str, Any]]):
+        self._numbers, self._read = numbers, read
+        self.known: dict[str, None] = {}
+        self.looked = 0
+
+    def look(self, samples: int) -> bool:
+        """Looks at more samples; returns False where none are left."""
+        begin = self.looked
+        for number in itertools.islice(self._numbers, samples):
+            self.looked += 1
+            try:
+                self.known |= dict.fromkeys(self._read(number))
+            except BadRecord:
+                continue
+        return self.looked > begin
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Numbers below `count`, the first and the last among them, at most so many."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 class _Members:
@@ -195,10 +263,7 @@ def _content(head: Head) -> tuple[int, ...]:
 def _texts(members: _Members, feature: str) -> list[str]:
     extension, _, field = feature.partition("/")
     if not field:
-        try:
-            return [members[extension].decode()] if extension in members else []
-        except UnicodeDecodeError as error:
-            raise BadRecord("text is not UTF-8") from error
+        return [decoded(members[extension])] if extension in members else []
     value = members.json().get(field)
     values = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(text, str) for text in values):

@@ -8,6 +8,7 @@ from prolip.data.files.frames import FRAMES, Frame
 from prolip.data.files.lines import TextFrame
 from prolip.data.files.names import printable
 from prolip.data.files.patterns import is_pattern, matches
+from prolip.data.files.tar_members import PACKED, UNPACK
 from prolip.data.records import DataError
 from prolip.retrieval.collections.folder import ImageFolder
 from prolip.retrieval.collections.item import Collection
@@ -72,8 +73,7 @@ def open_collection(
         if end == ".txt" and kind is None:
             kind = "text"
         return Table(path, READERS[end](path), kind, column, id_column)
-    packed = path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"))
-    hint = "packed tars can't be read at random places, unpack it to .tar; " if packed else ""
+    hint = f"{UNPACK}; " if path.name.lower().endswith(PACKED) else ""
     raise DataError(f"{printable(path)} can't be embedded; {hint}known: {KNOWN}")
 
 

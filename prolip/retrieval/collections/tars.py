@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from prolip.data.files.decoding import decoded
+from prolip.data.files.foreign import foreign_note, is_foreign
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.packed import packed
 from prolip.data.files.reading import OpenFile
-from prolip.data.files.tar_members import Member, members, names_of_tars, samples
+from prolip.data.files.tar_members import Member, Samples, members, names_of_tars, samples
 from prolip.data.records import BadRecord, DataError
 from prolip.retrieval.collections.item import Item, check_unique
 from prolip.retrieval.embeddings import Kind
@@ -74,10 +76,7 @@ class Tars:
         data = self._open(path).read(int(self._offset[index]), int(self._size[index]))
         if self.kind == "image":
             return Item(self.id(index), uri, data, None)
-        try:
-            return Item(self.id(index), uri, None, data.decode())
-        except UnicodeDecodeError as error:
-            raise BadRecord("text is not UTF-8") from error
+        return Item(self.id(index), uri, None, decoded(data))
 
     def fingerprint(self) -> str:
         """Of the names, places and sizes of all members."""
@@ -87,8 +86,11 @@ class Tars:
         reasons = {"": 0}
         places, digest = [], hashlib.sha256()
         ids, names, good = [], [], []  # Packed tar by tar.
+        foreign = 0
         for number, name in enumerate(names_of_tars(self._paths)):
-            entries = list(self._entries(Path(self._paths[number]), name))
+            content = samples(Path(self._paths[number]))
+            foreign += content.foreign
+            entries = list(self._entries(content, name))
             digest.update(repr(entries).encode())
             places.append(
                 np.array(
@@ -102,6 +104,8 @@ class Tars:
             ids.append(packed(entry.id for entry in entries))
             names.append(packed(entry.member.name for entry in entries))
             good.append(packed(entry.id for entry in entries if not entry.member.reason))
+        if foreign:
+            self.notes.append(foreign_note(foreign, "the tars"))
         self._ids, self._names = _joined(ids), _joined(names)
         self._tar, self._reason, self._offset, self._size = np.concatenate(places).T
         self._reasons, self._fingerprint = list(reasons), digest.hexdigest()
@@ -109,10 +113,9 @@ class Tars:
             raise DataError(f"{self.source} has no member")
         check_unique(_joined(good), self.source)
 
-    def _entries(self, path: Path, tar: str) -> Iterator[_Entry]:
+    def _entries(self, content: Samples, tar: str) -> Iterator[_Entry]:
         """Items of a tar: samples in the order of their first member, then what is wrong."""
-        found, wrong = samples(path)
-        for key, sample in found.items():
+        for key, sample in content.members.items():
             chosen = [member for extension, member in sample.items() if self._wants(extension)]
             if not chosen:
                 what = f".{self._extension}" if self._extension else _WHAT[self.kind]
@@ -120,7 +123,7 @@ class Tars:
                 chosen = [member._replace(reason=f"sample has no {what}")]
             for position, member in enumerate(chosen):
                 yield _Entry(f"{tar}/{member.name if position else key}", member)
-        for member in wrong:
+        for member in content.problems:
             yield _Entry(f"{tar}/{member.name}", member)
 
     def _wants(self, extension: str) -> bool:
@@ -134,6 +137,7 @@ _WHAT = {"image": "image", "text": ".txt"}
 
 def _infer(path: Path) -> Kind:
     good = [member.name for member in members(path) if not member.reason]
+    good = [name for name in good if not is_foreign(name)]
     images = any(is_image_name(name) for name in good)
     return "image" if images or not any(name.endswith(".txt") for name in good) else "text"
 
