@@ -15,6 +15,7 @@ from prolip.data.files.frames import FRAMES, Cells, Frame
 from prolip.data.files.names import printable
 from prolip.data.files.parquet import ParquetFrame
 from prolip.data.files.reading import path_inside, read_file, states
+from prolip.data.labels import label_of
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.source import Source
@@ -80,7 +81,7 @@ class Table(Source):
         """Raises BadRecord if the row has no image, or a cell can't be read."""
         file, row = self._place(index)
         captions = tuple(tuple(_texts(self._column(file, c)[row])) for c in self._captions)
-        labels = tuple(next(iter(_texts(self._column(file, c)[row])), "") for c in self._labels)
+        labels = tuple(label_of(self._column(file, c)[row]) for c in self._labels)
         image = _image(self._images[file][row], self._folders[file])
         return Record(image, captions, labels, self.key(index))
 
