@@ -1,7 +1,7 @@
 """The list of options and defaults, and the way between files, dictionaries and dataclasses.
 
 Long because it is the one list; its parts on data and on the objective are `prolip.config_data` and
-`prolip.config_objective`.
+`prolip.config_objective`, and `prolip.config_eval` has values of the evaluation's.
 
 Each part of the program receives its own dataclass, never the whole configuration. Files in
 `configs/` return an `ml_collections.ConfigDict` made from `TrainConfig`, so that
@@ -23,6 +23,7 @@ from prolip.config_data import CaptionSampling as CaptionSampling
 from prolip.config_data import Cleaning as Cleaning
 from prolip.config_data import DataConfig as DataConfig
 from prolip.config_data import TokenizerConfig as TokenizerConfig
+from prolip.config_eval import EvaluatorName, templates_error
 from prolip.config_objective import ObjectiveConfig as ObjectiveConfig
 
 T = TypeVar("T")
@@ -210,12 +211,13 @@ class CheckpointConfig:
 class EvalConfig:
     """What `prolip eval` measures on the evaluation split, and on ready sets beside it."""
 
-    evaluators: tuple[str, ...] = ("retrieval", "zero_shot", "uncertainty")
+    evaluators: tuple[EvaluatorName, ...] = ("retrieval", "zero_shot", "uncertainty")
     # "imagenet=/data/imagenet/val", "coco=/data/coco": `prolip eval --list` names them.
     sets: tuple[str, ...] = ()
     batch: int = 256
     block: int = 1024  # Queries scored at a time.
     label_features: tuple[str, ...] = ("group", "subgroup")
+    # Of prompts for zero-shot classes; each has {} once, where the name goes.
     templates: tuple[str, ...] = ("{}", "a picture of {}", "an emoji of {}")
     bins: int = 10
 
@@ -283,6 +285,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "config") -> 
         if key in BOUNDS and not low <= value <= high:
             limit = f"from {low} to {high}" if math.isfinite(high) else f"at least {low}"
             raise ConfigError(f"{path}.{key} must be {limit}, got {value}")
+    if cls is EvalConfig and (reason := templates_error(typed.get("templates", ("{}",)))):
+        raise ConfigError(f"{path}.templates: {reason}")
     return cls(**typed)
 
 

@@ -20,6 +20,7 @@ LEVELS = {
     "prolip.slot_similarity": 0,
     "prolip.config": 0,
     "prolip.config_data": 0,
+    "prolip.config_eval": 0,
     "prolip.config_objective": 0,
     "prolip.exit_codes": 0,
     "prolip.distributed": 0,
