@@ -215,6 +215,7 @@ def test_means_are_those_of_the_source_to_the_bit(source, adapted):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*embedded otherwise")
 def test_a_published_deterministic_checkpoint_is_adapted(config, source, tmp_path):
     """Its pictures are read in the released way, which the adapted model keeps."""
     convert(source, tmp_path / "hub", "hub", hub_id="me/emoji")
