@@ -93,7 +93,7 @@ def eval_set(
         texts.append(item.texts)
         labels.append(item.labels)
     if not numbers:
-        reasons = ", ".join(f"{n:,} x {reason}" for reason, n in quarantine.reasons.most_common())
+        reasons = ", ".join(f"{n:,} x {reason}" for reason, n in quarantine.reasons.items())
         raise DataError(
             f"split {split!r} of {source.name} has no record that can be used"
             + (f" ({reasons})" if reasons else "")

@@ -116,3 +116,9 @@ def test_the_form_of_the_configuration_is_that_of_training_and_evaluation(tmp_pa
         batches.close()
         assert batch.image[np.argsort(batch.index), 0, 0].tolist() == colours
         assert ("image_form" in pipeline.fingerprint) == (form == "released")
+
+
+def test_a_split_without_a_usable_record_says_why(tmp_path):
+    config = make_set(tmp_path, [{"title": "x", "picture": b"?"}], max_bad_fraction=1.0)
+    with pytest.raises(DataError, match=r"no record that can be used \(1 x not a JPEG"):
+        eval_set(config, 8)
