@@ -1,8 +1,9 @@
 """The list of options and defaults, and the way between files, dictionaries and dataclasses.
 
 Long because it is the one list; its parts on data and on the objective are `prolip.config_data` and
-`prolip.config_objective`. Bounds stand beside the fields (`prolip.config_bounds`); rules between
-several fields are in `prolip.config_rules`.
+`prolip.config_objective`, and `prolip.config_eval` has values of the evaluation's. Bounds stand
+beside the fields (`prolip.config_bounds`); rules between several fields are in
+`prolip.config_rules`.
 
 Each part of the program receives its own dataclass, never the whole configuration. Files in
 `configs/` return an `ml_collections.ConfigDict` made from `TrainConfig`, so that
@@ -26,7 +27,6 @@ from prolip.config_bounds import (
     NotNegative,
     OrMinusOne,
     Positive,
-    Strings,
     check_bounds,
 )
 from prolip.config_bounds import ConfigError as ConfigError
@@ -35,6 +35,7 @@ from prolip.config_data import CaptionSampling as CaptionSampling
 from prolip.config_data import Cleaning as Cleaning
 from prolip.config_data import DataConfig as DataConfig
 from prolip.config_data import TokenizerConfig as TokenizerConfig
+from prolip.config_eval import EvaluatorName, OnePlaceEach
 from prolip.config_objective import ObjectiveConfig as ObjectiveConfig
 
 T = TypeVar("T")
@@ -189,13 +190,18 @@ class CheckpointConfig:
 class EvalConfig:
     """What `prolip eval` measures on the evaluation split, and on ready sets beside it."""
 
-    evaluators: tuple[str, ...] = ("retrieval", "zero_shot", "uncertainty")
+    evaluators: tuple[EvaluatorName, ...] = ("retrieval", "zero_shot", "uncertainty")
     # "imagenet=/data/imagenet/val", "coco=/data/coco": `prolip eval --list` names them.
     sets: tuple[str, ...] = ()
     batch: Count = 256
     block: Count = 1024  # Queries scored at a time.
     label_features: tuple[str, ...] = ("group", "subgroup")
-    templates: Strings = ("{}", "a picture of {}", "an emoji of {}")
+    # Of prompts for zero-shot classes; each has {} once, where the name goes.
+    templates: Annotated[tuple[str, ...], OnePlaceEach()] = (
+        "{}",
+        "a picture of {}",
+        "an emoji of {}",
+    )
     bins: Count = 10
 
 

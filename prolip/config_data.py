@@ -21,6 +21,7 @@ TokenizerKind = Literal["train", "hf", "sentencepiece"]
 Cleaning = Literal["canonicalize", "lower", "whitespace"]
 CaptionSampling = Literal["whole", "prefix", "range"]
 RGB = Length(3, 3)
+ImageForm = Literal["source", "exact", "released"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,5 +91,14 @@ class DataConfig:
     num_workers: CountOrZero = 0  # Reader processes; 0 reads in threads of this process.
     prefetch: CountOrZero = 4  # Batches made ahead.
     cache: bool = False  # Keep decoded records in memory; for sets that fit.
+    # How images are read, in training, evaluation and use: "exact" as a viewer shows them;
+    # "released" as the published code, without EXIF rotation and transparency; "source": as
+    # config.init_from does where its towers are frozen, otherwise "exact". A run keeps its choice.
+    image_form: ImageForm = "source"
     max_pixels: Count = 50_000_000  # A larger image counts as corrupt and is not decoded.
     max_bad_fraction: Fraction = 0.01  # Of records seen; above it the run stops.
+
+    @property
+    def form(self) -> Literal["exact", "released"]:
+        """The way that images are read; "source" is settled before a run begins."""
+        return "released" if self.image_form == "released" else "exact"

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax
 from prolip import sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.config import DType, MeshConfig, ModelConfig, TrainConfig, from_dict
-from prolip.data.image import Preprocessing
+from prolip.data.image import Form, Preprocessing
 from prolip.data.tokenizer import SPEC, load_tokenizer
 from prolip.interop import hub, hub_download
 from prolip.interop.errors import SourceError
@@ -22,7 +23,13 @@ from prolip.workdir import Workdir
 HUB_ASSET = "hub_config.json"  # Of a checkpoint that was converted: its config.json.
 
 
-def load(source: str | Path, step: int | None = None, *, dtype: DType | None = None) -> Model:
+def load(
+    source: str | Path,
+    step: int | None = None,
+    *,
+    dtype: DType | None = None,
+    image_form: Form | None = None,
+) -> Model:
     """Loads a model onto the local devices.
 
     Args:
@@ -30,28 +37,59 @@ def load(source: str | Path, step: int | None = None, *, dtype: DType | None = N
         and `model.safetensors` as published on the Hub; or a Hub id, "owner/name[@revision]".
       step: which checkpoint of a workdir; None takes the newest one that verifies.
       dtype: what the towers compute in; None takes that of the checkpoint. Embeddings are float32.
+      image_form: how images are read: "exact" as a viewer shows them; "released" as the published
+        code does, without EXIF rotation and transparency. None takes that of the checkpoint, which
+        is "released" for published ones.
 
     Raises:
       CheckpointError: there is no such checkpoint, or it is damaged.
       SourceError: a directory or Hub id that can't be read; the message says what is wrong with it.
     """
+    if image_form not in (None, *typing.get_args(Form)):
+        known = ", ".join(typing.get_args(Form))
+        raise ValueError(f"image_form is one of {known}; got {image_form!r}")
+    directory, is_published = _directory(source)
+    if not is_published:
+        model = _load_checkpoint(directory, step, dtype)
+    elif step is not None:
+        raise SourceError(f"{source} is a published checkpoint: it has no step {step}")
+    elif directory == Path(source).expanduser():
+        published = hub.read(directory, fetch=hub_download.cached)
+        model = from_published(published, dtype, str(directory.resolve()))
+    else:
+        published = hub.read(directory, fetch=hub_download.fetch)
+        model = from_published(published, dtype, str(source))
+    return model if image_form is None else model.with_image_form(image_form)
+
+
+def preprocessing_of(source: str | Path) -> Preprocessing:
+    """How the model that `load` would give reads images; no weights are read.
+
+    Raises:
+      CheckpointError, SourceError: as `load`.
+    """
+    directory, is_published = _directory(source)
+    if is_published:
+        return hub.read_preprocessing(directory)
+    store, step = _checkpoint(directory, None)
+    with store, store.read_lease(step):
+        return _preprocessing(store.assets(step))
+
+
+def _directory(source: str | Path) -> tuple[Path, bool]:
+    """Where a model is, downloaded if need be, and whether in the Hub's layout."""
     path = Path(source).expanduser()
     if path.is_file():
         hub.refuse_pickles(path)
         raise SourceError(f"{path} is a file; give the directory that it is in")
     if hub.is_hub_layout(path):
-        published, found = hub.read(path, fetch=hub_download.cached), str(path.resolve())
-    elif path.is_dir():
-        return _load_checkpoint(path, step, dtype)
+        return path, True
+    if path.is_dir():
+        return path, False
     # A slip in "runs/demo" is no Hub id where there is a folder "runs".
-    elif hub_download.looks_like_id(str(source)) and not path.parent.is_dir():
-        found = str(source)
-        published = hub.read(hub_download.download(found), fetch=hub_download.fetch)
-    else:
-        raise CheckpointError(f"{path} does not exist")
-    if step is not None:
-        raise SourceError(f"{source} is a published checkpoint: it has no step {step}")
-    return from_published(published, dtype, found)
+    if hub_download.looks_like_id(str(source)) and not path.parent.is_dir():
+        return hub_download.download(str(source)), True
+    raise CheckpointError(f"{path} does not exist")
 
 
 def from_published(published: hub.Published, dtype: DType | None = None, source: str = "") -> Model:
@@ -72,15 +110,30 @@ def from_published(published: hub.Published, dtype: DType | None = None, source:
 
 
 def _load_checkpoint(path: Path, step: int | None, dtype: DType | None) -> Model:
+    store, chosen = _checkpoint(path, step)
+    with store:
+        return load_step(store, chosen, dtype)
+
+
+def _checkpoint(path: Path, step: int | None) -> tuple[CheckpointStore, int]:
+    """The open store of a workdir, its `checkpoints` folder or a step in it, and the step."""
     if step is None and path.name.isdigit() and path.parent.name == "checkpoints":
         path, step = path.parent, int(path.name)
     directory = Workdir(path).checkpoints if Workdir(path).checkpoints.is_dir() else path
-    with CheckpointStore(directory, write=False) as store:
+    store = CheckpointStore(directory, write=False)
+    try:
         chosen = store.latest() if step is None else step
         if chosen is None:
             hub.refuse_pickles(path)
             raise CheckpointError(f"{path} has no checkpoint")
-        return load_step(store, chosen, dtype)
+    except BaseException:
+        store.close()
+        raise
+    return store, chosen
+
+
+def _preprocessing(assets: Mapping[str, bytes]) -> Preprocessing:
+    return Preprocessing.from_dict(json.loads(assets["preprocessing.json"]))
 
 
 def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> Model:
@@ -89,7 +142,7 @@ def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> 
         assets = store.assets(step)
         config = from_dict(TrainConfig, json.loads(assets["config.json"]), bounds=False).model
         config = _computing_in(config, dtype)
-        preprocessing = Preprocessing.from_dict(json.loads(assets["preprocessing.json"]))
+        preprocessing = _preprocessing(assets)
         mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
         params = store.restore(step, "params", _abstract_params(config, mesh))
     tokenizer = load_tokenizer(assets) if SPEC in assets else None

@@ -1,9 +1,12 @@
 """A trained model to embed with, on all devices of this process."""
 
+import copy
 import dataclasses
 import functools
 import hashlib
 import json
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,15 @@ from PIL import Image
 
 from prolip import sharding
 from prolip.config import ModelConfig, SlotsConfig
-from prolip.data.image import Preprocessing, decode, inference_image, normalize
+from prolip.data.image import (
+    Form,
+    Preprocessing,
+    decode,
+    departure,
+    departures_sentence,
+    inference_image,
+    normalize,
+)
 from prolip.data.tokenizer import Tokenizer
 from prolip.gaussian import Gaussian
 from prolip.interop.errors import SourceError
@@ -61,6 +72,13 @@ class Model:
         self._tokenizer, self._no_tokenizer = tokenizer, no_tokenizer
         self._params, self._mesh = params, mesh
         self._image, self._pixels, self._text = _functions(config, preprocessing)
+
+    def with_image_form(self, form: Form) -> "Model":
+        """The same model that reads images in another way: "exact" or "released"."""
+        changed = copy.copy(self)
+        changed.preprocessing = dataclasses.replace(self.preprocessing, form=form)
+        changed.__dict__.pop("identity", None)
+        return changed
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -123,7 +141,8 @@ class Model:
 
         Args:
           images: paths, PIL images or uint8 arrays [H, W, 3] of any size, which are preprocessed
-            here; or one float32 array [N, H, W, 3] of the model's size, taken as preprocessed.
+            here; or one float32 array [N, H, W, 3] of the model's size, taken as preprocessed. A
+            warning counts those that the released preprocessing reads otherwise than a viewer.
           batch_size: images embedded at a time.
 
         Returns:
@@ -144,11 +163,21 @@ class Model:
                 )
             return self._batched(self._image, lambda i: images[i], len(images), batch_size)
 
+        departed = Counter[str]()
+
         def load(rows: slice) -> np.ndarray:
-            pixels = [self._open(x, rows.start + i) for i, x in enumerate(images[rows])]
+            pixels = []
+            for position, image in enumerate(images[rows], rows.start):
+                row, reason = self._open(image, position)
+                pixels.append(row)
+                departed.update([reason] if reason else [])
             return np.stack(pixels)
 
-        return self._batched(self._pixels, load, len(images), batch_size)
+        gaussian = self._batched(self._pixels, load, len(images), batch_size)
+        if departed:
+            remedy = "prolip.load(..., image_form='exact') reads them as shown"
+            warnings.warn(departures_sentence(departed, len(images), remedy), stacklevel=2)
+        return gaussian
 
     def encode_text(
         self, texts: Sequence[str] | np.ndarray | jax.Array, batch_size: int = 256
@@ -204,15 +233,19 @@ class Model:
         """Int32 [B, L] to float32 NumPy arrays: what evaluators call."""
         return self._run(self._text, ids, len(ids))
 
-    def _open(self, image: ImageInput, position: int) -> np.ndarray:
+    def _open(self, image: ImageInput, position: int) -> tuple[np.ndarray, str]:
+        """Pixels, and how they depart from what a viewer shows."""
+        size, form = self.preprocessing.image_size, self.preprocessing.form
         try:
             if isinstance(image, str | Path):
                 opened = decode(Path(image).read_bytes(), MAX_PIXELS)
             elif isinstance(image, Image.Image):
+                image.load()
                 opened = image
             else:
                 opened = Image.fromarray(np.asarray(image))
-            return inference_image(opened, self.preprocessing.image_size, self.preprocessing.form)
+            departed = departure(opened) if form == "released" else ""
+            return inference_image(opened, size, form), departed
         except (OSError, ValueError, TypeError) as error:
             where = f"{image}: " if isinstance(image, str | Path) else ""
             raise ValueError(f"image {position} can't be read: {where}{error}") from error

@@ -21,6 +21,7 @@ LEVELS = {
     "prolip.config": 0,
     "prolip.config_bounds": 0,
     "prolip.config_data": 0,
+    "prolip.config_eval": 0,
     "prolip.config_objective": 0,
     "prolip.config_rules": 0,
     "prolip.exit_codes": 0,

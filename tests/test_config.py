@@ -8,6 +8,7 @@ import math
 import os
 import typing
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from prolip import config_rules
 from prolip.cli import configuration
 from prolip.config import ConfigError, TrainConfig, from_dict, override, to_config_dict, to_dict
+from prolip.config_eval import EvaluatorName
+from prolip.evals.registry import EVALUATORS
 from prolip.workdir import Workdir
 
 ROOT = Path(__file__).parents[1]
@@ -153,3 +156,18 @@ def test_header_names_source_command_and_expectation(path):
     spec.loader.exec_module(module)
     for word in ("Source:", "Command:", "Expect:"):
         assert word in module.__doc__
+
+
+@pytest.mark.parametrize(
+    "templates", [(), ("a photo",), ("{c}",), ("an emoji of {label}",), ("{} and {}",), ("{}", "x")]
+)
+def test_templates_have_the_place_of_the_name_once(templates):
+    with pytest.raises(ConfigError, match=r"config\.eval\.templates: "):
+        from_dict(TrainConfig, {"eval": {"templates": templates}})
+    assert from_dict(TrainConfig, {"eval": {"templates": ("{}", "one {}")}})
+
+
+def test_names_of_evaluators_are_those_of_the_registry():
+    assert set(get_args(EvaluatorName)) == set(EVALUATORS)
+    with pytest.raises(ConfigError, match=r"config\.eval\.evaluators\[1\] .*mean 'zero_shot'"):
+        from_dict(TrainConfig, {"eval": {"evaluators": ("retrieval", "zero_shoot")}})

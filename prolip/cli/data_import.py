@@ -32,6 +32,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quality", type=int, default=90, metavar="N", help="of the JPEG of scaled images"
     )
+    parser.add_argument(
+        "--convert",
+        action="store_true",
+        help="store images that other readers of TFDS data decode otherwise (palettes, CMYK,\n"
+        "transparency, 16 bits, EXIF rotation, other files than JPEG and PNG) as upright RGB",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         words = Words("import", "imported", "records", "reading")
         lines.append(EmbeddingLine(Console(), total, done, words))
 
-    names = ("name", "split", "shard_mib", "max_side", "quality", "workers", "beam")
+    names = ("name", "split", "shard_mib", "max_side", "quality", "workers", "convert", "beam")
     options = ImportOptions(**{name: getattr(args, name) for name in names})
     try:
         found = import_data(
@@ -75,6 +81,15 @@ def run(args: argparse.Namespace) -> int:
         f"read it with --config.data.name={args.name} --config.data.data_dir={args.out} "
         f'--config.data.caption_features="{tuple(found.features)}"'
     )
+    for note in found.notes:
+        print(note)
+    if found.unusual:
+        kinds = ", ".join(f"{n:,} x {kind}" for kind, n in found.unusual.most_common())
+        print(
+            f"{found.unusual.total():,} images are stored as they are and read right by prolip, "
+            f"but other readers of TFDS data may decode them otherwise ({kinds}); --convert "
+            "stores them as upright RGB"
+        )
     if found.bad:
         reasons = ", ".join(f"{n:,} x {reason}" for reason, n in found.bad.most_common())
         print(f"{found.bad.total():,} records are left out ({reasons}); see {found.list_of_bad}")

@@ -53,6 +53,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="keep a JPEG of at most N pixels a side of each image",
     )
+    how.add_argument(
+        "--image-form",
+        choices=("exact", "released"),
+        help="how images are read: as a viewer shows them, or as the released code does, without\n"
+        "EXIF rotation and transparency; default: the checkpoint's",
+    )
     how.add_argument("--part-size", type=int, default=8192, metavar="N", help="items of a file")
     run_ = parser.add_argument_group("how it runs")
     run_.add_argument(
@@ -107,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
         process_index=int(index) if args.share else None,
         process_count=int(count) if args.share else None,
     )
-    model = prolip.load(args.checkpoint, args.step, dtype=args.dtype)
+    form = args.image_form
+    model = prolip.load(args.checkpoint, args.step, dtype=args.dtype, image_form=form)
     # The very step, from anywhere: the newest one of a workdir may be another tomorrow.
     options = dataclasses.replace(options, checkpoint=model.source)
     bulk.embed(model, collection, args.out, options)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from prolip.retrieval.answers import Answer
 
-OTHER_IMAGES = (".avif", ".bmp", ".heic", ".tif", ".tiff")  # Which are not decoded.
+OTHER_IMAGES = (".heic", ".heif", ".jp2", ".jxl")  # Which are not decoded.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,15 +88,17 @@ def run(args: argparse.Namespace) -> int:
     from prolip.interop.errors import SourceError
 
     index = prolip.Index.open(args.directory)
-    assert index.manifest is not None  # Only an index in memory has none.
+    manifest = index.manifest
+    assert manifest is not None  # Only an index in memory has none.
     queries = [_query(query) for query in args.queries]
     try:
-        model = prolip.load(args.checkpoint or index.manifest.checkpoint)
+        checkpoint, form = args.checkpoint or manifest.checkpoint, manifest.model.image_form
+        model = prolip.load(checkpoint, image_form=form)
     except (CheckpointError, SourceError) as error:
         if args.checkpoint or isinstance(error, LeaseHeld):
             raise
         raise DataError(
-            f"{error}. The collection names {index.manifest.checkpoint} as the place of its model; "
+            f"{error}. The collection names {manifest.checkpoint} as the place of its model; "
             "--checkpoint names another one."
         ) from error
     masks = [index.items.mask(text) for text in args.filter]

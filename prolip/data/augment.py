@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from prolip.config import AugmentConfig
+from prolip.data.image import last_rgb
 
 CROP_TRIES = 10
 # What each number of a row decides: flip, jitter, grey, strength of each change (4), their order
@@ -28,10 +29,10 @@ CROSS = np.array([[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.71
 def augment(
     images: Sequence[Image.Image], size: int, config: AugmentConfig, draws: np.ndarray
 ) -> np.ndarray:
-    """Random views of RGB images.
+    """Random views of images.
 
     Args:
-      images: RGB, of any sizes.
+      images: Of any sizes; RGB, or in another mode, which is converted last.
       size: Pixels a side of the result.
       config: Strengths and probabilities.
       draws: Float64[images NUM_DRAWS], uniform in [0, 1).
@@ -42,7 +43,7 @@ def augment(
     views = np.empty((len(images), size, size, 3), np.uint8)
     for view, image, row in zip(views, images, draws[:, 11:].tolist(), strict=True):
         box = crop_box(image.width, image.height, config, row)
-        view[:] = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box))
+        view[:] = np.asarray(last_rgb(image.resize((size, size), Image.Resampling.BICUBIC, box)))
     flipped = draws[:, 0] < config.flip
     views[flipped] = views[flipped, :, ::-1]
     jittered = draws[:, 1] < config.jitter_probability

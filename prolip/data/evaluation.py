@@ -61,7 +61,7 @@ def eval_set(
     config: DataConfig,
     image_size: int,
     label_features: Sequence[str] = (),
-    form: Form = "exact",
+    form: Form | None = None,
     split: str = "",
 ) -> EvalSet:
     """Reads a split; every image is decoded once to know that it can be.
@@ -74,13 +74,13 @@ def eval_set(
       config: Data set, captions, cleaning.
       image_size: Pixels a side.
       label_features: Features with one class name for each record.
-      form: Of the image transform, see `inference_image`.
+      form: Of the image transform, see `inference_image`; None takes that of `config`.
       split: Instead of `config.eval_split`.
 
     Raises:
       DataError: the data can't be used, or too large a part of it.
     """
-    split = split or config.eval_split
+    split, form = split or config.eval_split, form or config.form
     source = open_source(config, split, label_features)
     items = Items(source, config, upright=form == "exact")
     quarantine = Quarantine(config.max_bad_fraction, source.damage)
@@ -94,7 +94,11 @@ def eval_set(
         quarantine.add(1, ())
         images.add(number, item)
     if not images.numbers:
-        raise DataError(f"split {split!r} of {source.name} has no record that can be used")
+        reasons = ", ".join(f"{n:,} x {reason}" for reason, n in quarantine.reasons.items())
+        raise DataError(
+            f"split {split!r} of {source.name} has no record that can be used"
+            + (f" ({reasons})" if reasons else "")
+        )
     captions, positives, image_captions = _matches(config, images.ids, images.records)
     return EvalSet(
         captions=captions,

@@ -3,21 +3,41 @@
 import dataclasses
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import struct
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from prolip.data import orientation, png_metadata
 from prolip.data.records import BadRecord
 
 # Of the resized sides: a longer picture is resized where the square is alone. One of 65,000 x 4
 # pixels, a file of 836 bytes, would otherwise need 3 GB.
 LONGEST_RATIO = 64
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Decoders that bytes from outside may reach.
+# Decoders that bytes from outside may reach.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+NOT_AN_IMAGE = f"not a {FORMAT_NAMES} image"
+TOO_MANY_PIXELS = "image has too many pixels"
+# Formats that users have and that are not read, by their first bytes: (offset, bytes).
+UNREAD = {
+    "HEIC": ((4, b"ftyphei"), (4, b"ftyphev"), (4, b"ftypmif1"), (4, b"ftypmsf1")),
+    "JPEG 2000": ((4, b"jP  \r\n\x87\n"), (0, b"\xff\x4f\xff\x51")),
+    "JPEG XL": ((4, b"JXL \r\n\x87\n"), (0, b"\xff\x0a")),
+}
 Form = Literal["exact", "released"]
+T = TypeVar("T")
+# What the released preprocessing does to pictures that a viewer shows otherwise.
+ROTATION, TRANSPARENCY, DEEP = (
+    "EXIF rotation ignored",
+    "transparency dropped",
+    "more than 8 bits clipped to white",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,24 +74,19 @@ def decode(encoded: bytes, max_pixels: int, least: int = 0) -> Image.Image:
       BadRecord: no image of the formats allowed, damaged, or of more than `max_pixels`, which the
         header tells before any pixel is decoded.
     """
-    if not encoded:
-        raise BadRecord("empty image")
-    try:
-        image: Image.Image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-        if image.width * image.height > max_pixels:
-            raise BadRecord("image has too many pixels")
+
+    def load(encoded: bytes) -> Image.Image:
+        image = _opened(encoded, max_pixels)
         if least:
             image.draft(None, (least, least))
         image.load()
-    except UnidentifiedImageError as error:
-        raise BadRecord("not a JPEG, PNG, WebP or GIF image") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadRecord("image has too many pixels") from error
-    except BadRecord:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes.
-        raise BadRecord("damaged image") from error
-    return image
+        key = image.info.get("transparency")
+        if isinstance(key, tuple) and png_metadata.is_16_bit(encoded):
+            # Pillow keeps the upper halves of the pixels, and the key whole.
+            image.info["transparency"] = tuple(value >> 8 for value in key)
+        return image
+
+    return _with_reasons(load, encoded)
 
 
 def header_size(encoded: bytes, max_pixels: int) -> tuple[int, int]:
@@ -80,19 +95,57 @@ def header_size(encoded: bytes, max_pixels: int) -> tuple[int, int]:
     Raises:
       BadRecord: no image of the formats allowed, or of more than `max_pixels`.
     """
+    return _with_reasons(lambda encoded: _opened(encoded, max_pixels).size, encoded)
+
+
+def _with_reasons(read: Callable[[bytes], T], encoded: bytes) -> T:
+    """The result of `read`, whatever Pillow raises as a BadRecord."""
     if not encoded:
         raise BadRecord("empty image")
     try:
-        width, height = Image.open(io.BytesIO(encoded), formats=FORMATS).size
+        try:
+            return read(encoded)
+        except ValueError as error:
+            # Texts or a colour profile larger than Pillow unpacks: the pixels may be whole.
+            if isinstance(error, BadRecord) or not encoded.startswith(png_metadata.SIGNATURE):
+                raise
+            return read(png_metadata.without_texts(encoded))
     except UnidentifiedImageError as error:
-        raise BadRecord("not a JPEG, PNG, WebP or GIF image") from error
+        raise BadRecord(_unread(encoded)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadRecord("image has too many pixels") from error
-    except Exception as error:
+        raise BadRecord(TOO_MANY_PIXELS) from error
+    except BadRecord:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes.
         raise BadRecord("damaged image") from error
-    if width * height > max_pixels:
-        raise BadRecord("image has too many pixels")
-    return width, height
+
+
+def _opened(encoded: bytes, max_pixels: int) -> Image.Image:
+    """An image whose header is read.
+
+    `Image.open` would do the same, but for its own limit of pixels, a global of the process.
+    """
+    Image.init()
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        # A decoder that this build of Pillow lacks answers with a sentence.
+        if accept is not None and accept(encoded[:16]) is not True:
+            continue
+        try:
+            image = factory(io.BytesIO(encoded), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):  # Of another format.
+            continue
+        if image.width * image.height > max_pixels:
+            raise BadRecord(TOO_MANY_PIXELS)
+        return image
+    raise UnidentifiedImageError
+
+
+def _unread(encoded: bytes) -> str:
+    for name, marks in UNREAD.items():
+        if any(encoded[start : start + len(mark)] == mark for start, mark in marks):
+            return f"{name} image, which is not read; convert it to JPEG or PNG"
+    return NOT_AN_IMAGE
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -101,27 +154,74 @@ def rgb(image: Image.Image) -> Image.Image:
     Raises:
       BadRecord: the pixels can't be converted.
     """
-    if image.mode == "RGB" and not image.info and not image.getexif():
+    if image.mode == "RGB" and not image.info:
         return image
     try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips it at 255.
-            image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+        image.load()
+        if (turn := orientation.transpose(image)) is not None:
+            image = image.transpose(turn)
+        if image.mode.startswith("I;16"):  # Pillow's own conversion clips it at 255.
+            image = _eight_bit(image)
+        elif image.mode in ("I", "F"):
+            raise BadRecord("pixels of 32 bits have no known range; store them with 8 or 16 bits")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             canvas = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(canvas, image)
         return image.convert("RGB")
+    except BadRecord:
+        raise
     except Exception as error:
         raise BadRecord("damaged image") from error
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    pixels = np.asarray(image)
+    grey = (pixels >> 8).astype(np.uint8)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey[pixels == key] = 255
+    return Image.fromarray(grey)
+
+
+def departure(image: Image.Image) -> str:
+    """What the form "released" does to a decoded image that a viewer shows otherwise, or ""."""
+    reasons = []
+    if orientation.transpose(image) is not None:
+        reasons.append(ROTATION)
+    if image.mode.startswith(("I", "F")):
+        reasons.append(DEEP)
+    elif image.has_transparency_data:
+        alpha = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+        if alpha.getchannel("A").getextrema()[0] != 255:
+            reasons.append(TRANSPARENCY)
+    return " and ".join(reasons)
+
+
+def departures_sentence(counts: Mapping[str, int], images: int, remedy: str) -> str:
+    """One line about the images that the form "released" reads otherwise than they are shown.
+
+    Args:
+      counts: Of images by `departure`.
+      images: All of them.
+      remedy: What to do for the others.
+    """
+    counted = Counter(counts)
+    parts = ", ".join(f"{count:,} x {reason}" for reason, count in counted.most_common())
+    are = "is" if counted.total() == 1 else "are"
+    return (
+        f"{counted.total():,} of {images:,} images {are} embedded otherwise than a viewer shows "
+        f"them, as this model's released preprocessing does ({parts}); {remedy}"
+    )
 
 
 def inference_image(image: Image.Image, size: int, form: Form = "exact") -> np.ndarray:
     """Shortest side to `size` by antialiased bicubic resizing, then the central square.
 
     "exact" converts to RGB first. "released" (naver-ai/prolip, `src/prolip/transform.py`) converts
-    last: a palette is then resized by nearest neighbour, transparency dropped, rotation ignored.
-    Both give the same for RGB and grey pictures.
+    last: a palette is then resized by nearest neighbour, transparency dropped, rotation ignored,
+    and 16-bit grey clipped at 255, which is nearly all white. Both give the same for upright RGB
+    and 8-bit grey pictures.
 
     Returns:
       UInt8[size size 3].
@@ -141,7 +241,16 @@ def inference_image(image: Image.Image, size: int, form: Form = "exact") -> np.n
         if (width, height) != image.size:
             image = image.resize((width, height), Image.Resampling.BICUBIC)
         image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(last_rgb(image))
+
+
+def last_rgb(image: Image.Image) -> Image.Image:
+    """RGB of a resized image as the form "released" makes it: transparency is dropped."""
+    if image.mode == "RGB":
+        return image
+    # The pixels are the same with it, but for some palettes Pillow would warn.
+    image.info.pop("transparency", None)
+    return image.convert("RGB")
 
 
 def normalize(image: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:

@@ -93,6 +93,8 @@ class TrainPipeline:
             added["filter"] = config.filter
         if config.caption_sampling != "whole":
             added["caption_sampling"] = [config.caption_sampling, config.caption_whole]
+        if config.form != "exact":
+            added["image_form"] = config.form
         return added | {
             **self._source.describe(),
             "split": "" if config.mixture else config.train_split,
@@ -179,7 +181,8 @@ class _Load:
         self._config, self._size, self._tokenizer = config, image_size, tokenizer
         self._global_batch, self._start, self._seed = global_batch, start, seed
         least = math.ceil(image_size / math.sqrt(min(config.augment.crop_scale)))
-        self._items = Items(source, config, upright=True, least=least, other_captions=True)
+        upright = config.form == "exact"
+        self._items = Items(source, config, upright=upright, least=least, other_captions=True)
         self._tokens = functools.lru_cache(maxsize=65_536)(self._tokenize)
 
     def __call__(self, step: int, numbers: np.ndarray) -> _Loaded:

@@ -132,7 +132,8 @@ def contact_sheet(
         numbers, itertools.product(range(rows), range(columns)), strict=False
     ):
         try:
-            picture = inference_image(decode(source[number].image, config.max_pixels), size)
+            image = decode(source[number].image, config.max_pixels)
+            picture = inference_image(image, size, config.form)
         except BadRecord:
             continue
         sheet.paste(Image.fromarray(picture), (column * size, row * size))

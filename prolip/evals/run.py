@@ -1,7 +1,8 @@
 """Evaluates the checkpoints of a workdir with the evaluators of its configuration."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,18 @@ import jax
 
 from prolip import distributed
 from prolip.checkpoint import CheckpointError, CheckpointStore
-from prolip.config import ConfigError, TrainConfig
-from prolip.data.evaluation import eval_set
+from prolip.config import TrainConfig
+from prolip.data.evaluation import EvalSet, eval_set
+from prolip.data.image import Form
+from prolip.data.labels import named_alike
 from prolip.evals.context import EvalResult
 from prolip.evals.evaluators import evaluation_id, step_evaluation
 from prolip.evals.loop import Evaluate, Outcome, evaluate_steps
-from prolip.evals.registry import evaluator
 from prolip.evals.sets.address import addresses
 from prolip.evals.sets.running import Sets, open_sets
 from prolip.evals.together import Leader, follow
 from prolip.exit_codes import RESTART
-from prolip.loading import load_step
+from prolip.loading import load_step, preprocessing_of
 from prolip.watchdog import Signs, unwatched
 from prolip.workdir import Workdir
 
@@ -60,17 +62,13 @@ def evaluate_workdir(
     say = say if jax.process_index() == 0 else lambda _: None
     addresses(sets)  # A slip is told before a run is waited for.
     config = _await_config(workdir, watch, poll_seconds, say, signs)
-    for name in config.eval.evaluators:
-        try:
-            evaluator(name)
-        except ValueError as error:
-            raise ConfigError(f"config.eval.evaluators: {error}") from error
-    split = eval_set(config.data, config.model.image.image_size, config.eval.label_features)
+    form = _image_form(config, workdir)
+    split = eval_set(config.data, config.model.image.image_size, config.eval.label_features, form)
     say(
         f"evaluating on {split.name}: {split.num_images} images, {len(split.captions)} captions, "
         f"by {', '.join(config.eval.evaluators)}"
     )
-    for note in split.notes:
+    for note in (*split.notes, *label_notes(split)):
         say(note)
     threads = max(1, config.data.num_threads)
     opened = open_sets((*config.eval.sets, *sets), threads)
@@ -108,6 +106,7 @@ def evaluate_workdir(
                     "split": split.name,
                     "records": split.num_images,
                     "cleaning": config.data.tokenizer.cleaning,
+                    **({} if form == "exact" else {"image_form": form}),
                 },
             ),
             evaluate=with_sets(leader, beside),
@@ -123,6 +122,21 @@ def evaluate_workdir(
             distributed.abandon(RESTART)
         leader.end(outcome.exit_code)
         return outcome
+
+
+def label_notes(split: EvalSet) -> Iterator[str]:
+    """Sentences on classes of a split that prompts can't ask for."""
+    for feature, labels in split.labels.items():
+        classes = sorted({label for label in labels if label})
+        if missing := labels.count(""):
+            yield f"{feature}: {missing:,} of {len(labels):,} images have no label and don't count"
+        if alike := named_alike(classes, classes):
+            yield f"{feature}: {alike}"
+        if classes and all(label.isdecimal() for label in classes):
+            yield (
+                f"{feature}: classes are called by numbers ({', '.join(classes[:3])}, ...), which "
+                "say nothing in a zero-shot prompt; name a feature with their names"
+            )
 
 
 def with_sets(leader: Leader, beside: Sets) -> Evaluate:
@@ -160,6 +174,14 @@ def watched(evaluate: Evaluate, signs: Signs | None) -> Evaluate:
         return evaluator
 
     return embed
+
+
+def _image_form(config: TrainConfig, workdir: Workdir) -> Form:
+    """How the run's models read images; one of an earlier version says it in its checkpoints."""
+    if config.data.image_form == "source":
+        with contextlib.suppress(CheckpointError):
+            return preprocessing_of(workdir.path).form
+    return config.data.form
 
 
 def _await_config(

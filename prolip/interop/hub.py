@@ -92,6 +92,19 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
     return Published(config, params, tokenizer, reason, preprocessing, hub)
 
 
+def read_preprocessing(path: Path) -> Preprocessing:
+    """How a model in a directory takes images; no weights are read.
+
+    Raises:
+      SourceError: its `config.json` is missing, damaged or of another model.
+    """
+    hub = read_json(path / CONFIG)
+    try:
+        return _preprocessing(path, hub, model_config(hub))
+    except (ConfigError, ValueError) as error:
+        raise SourceError(f"{path}: {error}") from error
+
+
 def write(
     path: Path,
     config: ModelConfig,

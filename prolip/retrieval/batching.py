@@ -33,6 +33,7 @@ class FinishedPart(NamedTuple):
     number: int
     rows: Rows
     failures: list[Failure]
+    departures: dict[str, int]  # From how viewers show images: counts by `data.image.departure`.
 
 
 class _Batch(NamedTuple):
@@ -141,4 +142,6 @@ def _joined(done: Sequence[tuple[_Batch, Gaussian]]) -> FinishedPart:
         tuple(item.text for item in items),
         tuple(item.thumbnail for item in items),
     )
-    return FinishedPart(done[0][0].part, rows, sorted(failures, key=lambda f: f.item))
+    departures = dict(collections.Counter(item.departure for item in items if item.departure))
+    failures.sort(key=lambda failure: failure.item)
+    return FinishedPart(done[0][0].part, rows, failures, departures)

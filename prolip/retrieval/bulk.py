@@ -13,6 +13,7 @@ from rich.console import Console
 
 from prolip.config import ConfigError
 from prolip.data.files.names import visible
+from prolip.data.image import departures_sentence
 from prolip.data.records import DataError
 from prolip.model import Model
 from prolip.retrieval import batching, preparing
@@ -114,7 +115,7 @@ def embed(
         # Another launch may have made a part by the time that its turn comes.
         turns = (part for part in todo if folder.failures(part) is None)
         for part in batching.finished_parts(work, division, turns, line.advance):
-            folder.write(part.number, part.rows, part.failures)
+            folder.write(part.number, part.rows, part.failures, part.departures)
             rows += len(part.rows)
             judge.add([part.number])
         judge.add(range(len(division)))
@@ -125,6 +126,9 @@ def embed(
         folder.write_failed()
     summary = Summary(rows, dict(judge.reasons.most_common()), line.rate, manifest)
     _report(console, Path(directory), summary)
+    if departures := folder.departures():
+        remedy = "--image-form exact embeds them as shown"
+        _say(console, departures_sentence(departures, len(collection), remedy))
     return summary
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from prolip.config import ConfigError, from_dict
 from prolip.data.files.reading import file_hash
+from prolip.data.image import Form
 from prolip.data.records import DataError
 from prolip.gaussian import Gaussian
 from prolip.workdir import write_whole
@@ -41,6 +42,12 @@ class Identity:
     weights: str  # SHA-256 of architecture and parameters.
     tokenizer: str  # SHA-256 of its files; "" where the model has none.
     preprocessing: str  # Of images: JSON.
+
+    @property
+    def image_form(self) -> Form:
+        """How images are read, see `data.image.inference_image`."""
+        form = json.loads(self.preprocessing).get("form") if self.preprocessing else ""
+        return "released" if form == "released" else "exact"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +76,8 @@ class Manifest:
     checkpoint: str  # Where the model came from, for people.
     source: str  # What was embedded, for people.
     parts: tuple[Part, ...]
+    # Images that are embedded otherwise than a viewer shows them, by `data.image.departure`.
+    departures: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +118,7 @@ def write_part(
     items: int,
     width: Width,
     variance: Variance,
+    departures: Mapping[str, int] | None = None,
 ) -> None:
     """Writes a part as a whole or not at all; a crash leaves a file of another name."""
     mean = np.asarray(rows.gaussian.mean)
@@ -129,6 +139,7 @@ def write_part(
         "first_item": first_item,
         "items": items,
         "failures": [dataclasses.asdict(failure) for failure in failures],
+        **({"departures": dict(departures)} if departures else {}),
     }
     table = pa.table(columns).replace_schema_metadata({"prolip": json.dumps(about)})
     # Not the number of the process: processes of two machines may have the same one.
@@ -179,7 +190,10 @@ def item_numbers(directory: Path, manifest: Manifest) -> np.ndarray:
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Says that a collection is whole."""
-    text = json.dumps(dataclasses.asdict(manifest), indent=1) + "\n"
+    values = dataclasses.asdict(manifest)
+    if not manifest.departures:  # As earlier versions write it, and read it.
+        del values["departures"]
+    text = json.dumps(values, indent=1) + "\n"
     write_whole(directory / MANIFEST, text)
 
 

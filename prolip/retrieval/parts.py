@@ -5,6 +5,7 @@ its name, and the collection once the manifest is there; whatever a process is k
 one sees one or the other.
 """
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -61,6 +62,7 @@ class PartsFolder:
     def __init__(self, path: Path, division: Division, settings: Mapping[str, Any]):
         self.path, self.division, self._settings = path, division, settings
         self._failures: dict[int, list[Failure]] = {}
+        self._departures: dict[int, dict[str, int]] = {}
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._begin()
@@ -95,13 +97,28 @@ class PartsFolder:
             except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
                 return None
             self._failures[part] = failures
+            self._departures[part] = values.get("departures", {})
         return self._failures[part]
 
     def missing(self, parts: Sequence[int]) -> list[int]:
         """Those of the parts that are not finished."""
         return [part for part in parts if self.failures(part) is None]
 
-    def write(self, part: int, rows: Rows, failures: Sequence[Failure]) -> None:
+    def departures(self) -> dict[str, int]:
+        """Counts of the images of all parts that are embedded otherwise than viewers show them."""
+        total = collections.Counter[str]()
+        for part in range(len(self.division)):
+            if self.failures(part) is not None:
+                total.update(self._departures[part])
+        return dict(total.most_common())
+
+    def write(
+        self,
+        part: int,
+        rows: Rows,
+        failures: Sequence[Failure],
+        departures: Mapping[str, int] | None = None,
+    ) -> None:
         """Finishes a part, unless another process did so meanwhile: its rows are the same."""
         items = self.division[part]
         for _ in range(ATTEMPTS):
@@ -117,6 +134,7 @@ class PartsFolder:
                     items=len(items),
                     width=self._settings["width"],
                     variance=self._settings["variance"],
+                    departures=departures,
                 )
         if self.failures(part) is None:
             raise DataError(f"{self._file(part)} was written, and is not there or not what it was")
@@ -146,6 +164,7 @@ class PartsFolder:
             checkpoint=checkpoint,
             source=source,
             parts=tuple(parts),
+            departures=self.departures(),
         )
         embeddings.write_manifest(self.path, manifest)
         return manifest

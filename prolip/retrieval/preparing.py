@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from prolip.data.image import Preprocessing, decode, inference_image, rgb
+from prolip.data.image import Preprocessing, decode, departure, inference_image, rgb
 from prolip.data.records import BadRecord, DataError
 from prolip.data.text import clean
 from prolip.data.tokenizer import Tokenizer
@@ -30,6 +30,7 @@ class Prepared(NamedTuple):
     text: str | None
     thumbnail: bytes | None
     row: np.ndarray  # UInt8[height width 3] or Int32[length].
+    departure: str = ""  # From how a viewer shows an image, see `data.image.departure`.
 
 
 class Piece(NamedTuple):
@@ -56,9 +57,10 @@ def images(collection: Collection, preprocessing: Preprocessing, thumbnail: int)
     def one(index: int) -> Prepared:
         item = collection[index]
         image = decode(item.image or b"", MAX_PIXELS)
+        departed = departure(image) if preprocessing.form == "released" else ""
         row = inference_image(image, preprocessing.image_size, preprocessing.form)
-        small = _thumbnail(rgb(image), thumbnail) if thumbnail else None
-        return Prepared(index, item.id, item.uri, None, small, row)
+        small = _thumbnail(image, thumbnail) if thumbnail else None
+        return Prepared(index, item.id, item.uri, None, small, row, departed)
 
     return functools.partial(_each, collection, one)
 
@@ -105,7 +107,11 @@ def _each(collection: Collection, one: Callable[[int], Prepared], piece: Piece) 
     return PreparedPiece(piece, good, failures)
 
 
-def _thumbnail(image: Image.Image, size: int) -> bytes:
+def _thumbnail(image: Image.Image, size: int) -> bytes | None:
+    try:
+        image = rgb(image)
+    except BadRecord:  # Embedded as the released code reads it; a viewer would show nothing.
+        return None
     image.thumbnail((size, size))  # In its place: nothing else needs the image any more.
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)

@@ -74,8 +74,15 @@ def check_model(model: "Model", manifest: Manifest, images: bool) -> None:
             raise DataError(
                 f"this is not the model of the collection: its {what} {_is(what)} "
                 f"{here or 'none'}, the collection was made with {there or 'none'} "
-                f"(from {manifest.checkpoint}). Search with that one, or embed and index again."
+                f"(from {manifest.checkpoint}). Search with that one"
+                f"{_form_hint(given, made)}, or embed and index again."
             )
+
+
+def _form_hint(given: Identity, made: Identity) -> str:
+    if given.image_form == made.image_form:
+        return ""
+    return f" (prolip.load(..., image_form={made.image_form!r}))"
 
 
 def _is(what: str) -> str:

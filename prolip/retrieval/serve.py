@@ -120,7 +120,9 @@ def application(
     directory = Path(directory)
     manifest = read_manifest(directory)
     try:
-        model = loading.load(checkpoint or manifest.checkpoint)
+        model = loading.load(
+            checkpoint or manifest.checkpoint, image_form=manifest.model.image_form
+        )
     except (CheckpointError, SourceError) as error:
         if checkpoint or isinstance(error, LeaseHeld):
             raise

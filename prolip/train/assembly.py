@@ -1,5 +1,6 @@
 """What a run begins with: tokenizer, state and step, from a checkpoint, other weights or a seed."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -12,13 +13,16 @@ import numpy as np
 from prolip import config_rules, sharding
 from prolip.checkpoint import CheckpointStore
 from prolip.checkpoint.errors import ContentsError
-from prolip.config import ConfigError, TrainConfig, from_dict, to_dict
+from prolip.config import ConfigError, EvalConfig, TrainConfig, from_dict, to_dict
+from prolip.config_data import ImageForm
 from prolip.data import captions
 from prolip.data.image import Form, Preprocessing
 from prolip.data.pipeline import train_tokenizer
+from prolip.data.records import DataError
+from prolip.data.sources.choose import open_source
 from prolip.data.tokenizer import Tokenizer, load_tokenizer
 from prolip.interop import resize
-from prolip.loading import load
+from prolip.loading import load, preprocessing_of
 from prolip.model import Model
 from prolip.models import two_tower
 from prolip.train import optimizer, other_tokenizer, step
@@ -33,6 +37,7 @@ from prolip.train.state import (
     to_items,
 )
 from prolip.train.step import TextIds, make_train_step
+from prolip.workdir import Workdir
 
 CONFIG_ASSET = "config.json"
 PREPROCESSING_ASSET = "preprocessing.json"
@@ -49,9 +54,55 @@ def checked_mesh(config: TrainConfig) -> jax.sharding.Mesh:
     mesh = sharding.make_mesh(config.mesh)
     step.check(config, mesh)
     captions.check(config.data)
+    # Made in Python, it was not checked when it was loaded; what is wrong would show in hours.
+    from_dict(EvalConfig, to_dict(config.eval), "config.eval")
     two_tower.check(config.model)
     optimizer.check(config.optimizer, config.total_steps)
     return mesh
+
+
+def with_image_form(config: TrainConfig, workdir: Workdir) -> TrainConfig:
+    """The configuration with `data.image_form` settled: "exact" or "released".
+
+    What a run has begun with stays; a run of an earlier version says nothing of it and goes on.
+    """
+    form: ImageForm = config.data.image_form
+    if form != "source":
+        return config
+    if workdir.config.exists():
+        form = workdir.read_config().data.image_form
+    elif config.optimizer.frozen == "towers" and config.init_from:
+        # The mean of a picture stays what it is there, so must its pixels.
+        form = preprocessing_of(config.init_from).form
+    else:
+        form = "exact"
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, image_form=form))
+
+
+def check_label_features(config: TrainConfig) -> str:
+    """A sentence if `prolip eval` can't read the default label features, "" otherwise.
+
+    Raises:
+      ConfigError: the evaluation split lacks a label feature that the configuration names.
+    """
+    features = config.eval.label_features
+    if not features:
+        return ""
+    try:
+        open_source(config.data, config.data.eval_split, features)
+        return ""
+    except ConfigError:
+        raise
+    except DataError as error:
+        reason = str(error)
+    try:
+        open_source(config.data, config.data.eval_split)
+    except DataError:  # Evaluation may be for another day, or another machine.
+        return ""
+    sentence = f"config.eval.label_features: {reason}; () names none"
+    if features != EvalConfig().label_features:
+        raise ConfigError(sentence)
+    return f"`prolip eval` will not run: {sentence}"
 
 
 class Start:
@@ -119,12 +170,11 @@ class Start:
     def assets(self, tokenizer: Tokenizer) -> dict[str, bytes]:
         """What makes a checkpoint usable with nothing else; asked for before `state`."""
         config = self._config
-        form: Form = "exact"
-        if self._restored is not None:
+        form: Form = config.data.form
+        if config.data.image_form == "source" and self._restored is not None:
+            # A run of an earlier version, which noted it in its checkpoints alone.
             saved = json.loads(self._store.assets(self._restored)[PREPROCESSING_ASSET])
             form = Preprocessing.from_dict(saved).form
-        elif config.optimizer.frozen == "towers":  # A picture keeps the mean that it has there.
-            form = self._source.preprocessing.form
         size = config.model.image.image_size
         preprocessing = Preprocessing(size, config.data.mean, config.data.std, form)
         return {

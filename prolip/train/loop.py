@@ -24,7 +24,7 @@ from prolip.data.sources.choose import prepare, unindexed
 from prolip.exit_codes import PEER_LOST
 from prolip.models import count
 from prolip.train import trackers
-from prolip.train.assembly import Start, checked_mesh
+from prolip.train.assembly import Start, check_label_features, checked_mesh, with_image_form
 from prolip.train.metrics import Log
 from prolip.train.non_finite import Guard
 from prolip.train.preemption import StopNotice
@@ -91,6 +91,7 @@ def train(
     check_same_start(config, allow_changes)
     mesh = checked_mesh(config)
     workdir = open_workdir(path)
+    config = with_image_form(config, workdir)
     for change in check_config(workdir, config, allow_changes):
         console.print(f"changed: {change}", highlight=False)
     store = CheckpointStore(
@@ -127,6 +128,8 @@ def _run(
             prepare(config.data)
         agree(0)  # The others find it made, where they see the same files.
         prepare(config.data)
+        if note := check_label_features(config):
+            console.print(note, highlight=False)
         restored = store.latest()
         start = Start(config, store, restored, allow_changes)
         tokenizer = start.tokenizer()

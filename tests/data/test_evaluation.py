@@ -1,13 +1,17 @@
 """A split for evaluation: positions, matches, levels and labels are right."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 from toy import make_set, png, rows
 
+from prolip.config import AugmentConfig
 from prolip.data.evaluation import eval_set
 from prolip.data.image import decode, inference_image
+from prolip.data.pipeline import TrainPipeline
 from prolip.data.records import Caption, DataError
 from prolip.data.sources.choose import open_source
 from prolip.data.text import clean
@@ -65,7 +69,7 @@ def test_bad_records_are_left_out_named_and_do_not_shift_the_others(tmp_path, to
     data = eval_set(config, 8)
     assert data.num_images == 10 == sum(map(len, data.images(3)))
     assert sorted(data.quarantine.reasons.items()) == [
-        ("not a JPEG, PNG, WebP or GIF image", 1),
+        ("not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image", 1),
         ("text is not UTF-8", 1),
     ]
     assert {line["record"] for line in data.quarantine.lines()} == set(range(12)) - set(
@@ -88,3 +92,38 @@ def test_emoji_levels_are_what_their_names_say(emoji):
     assert level["petri dish"] == "name" and matches["petri dish"] == 1
     assert level["animals nature"] == "group" and matches["animals nature"] > 10
     assert len(data.captions) == len(level) == 823
+
+
+def test_the_form_of_the_configuration_is_that_of_training_and_evaluation(tmp_path, tokenizer):
+    """Seen whole: training pixels are those of evaluation but for the resize."""
+    clear = Image.new("RGBA", (8, 8), (200, 10, 10, 0))
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([9, 9, 9, 10, 200, 10])
+    pictures = []
+    for image, options in ((clear, {}), (palette, {"transparency": b"\xff\0"})):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", **options)
+        pictures.append(buffer.getvalue())
+    records = [{"title": f"thing {n}", "picture": p} for n, p in enumerate(pictures)]
+    config = make_set(tmp_path, records)
+    plain = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), jitter_probability=0.0)
+    plain = dataclasses.replace(plain, grey_probability=0.0)
+    for form, colours in (
+        ("exact", [[255] * 3] * 2),
+        ("source", [[255] * 3] * 2),
+        ("released", [[200, 10, 10], [10, 200, 10]]),
+    ):
+        own = dataclasses.replace(config, image_form=form, augment=plain)
+        (images,) = eval_set(own, 8).images(2)
+        assert images[:, 0, 0].tolist() == colours
+        pipeline = TrainPipeline(own, 8, tokenizer, 2)
+        batch = next(batches := pipeline.batches())
+        batches.close()
+        assert batch.image[np.argsort(batch.index), 0, 0].tolist() == colours
+        assert ("image_form" in pipeline.fingerprint) == (form == "released")
+
+
+def test_a_split_without_a_usable_record_says_why(tmp_path):
+    config = make_set(tmp_path, [{"title": "x", "picture": b"?"}], max_bad_fraction=1.0)
+    with pytest.raises(DataError, match=r"no record that can be used \(1 x not a JPEG"):
+        eval_set(config, 8)

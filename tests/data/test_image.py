@@ -115,10 +115,16 @@ def header(width: int, height: int) -> bytes:
     ("data", "reason"),
     [
         (b"", "empty image"),
-        (b"\x00" * 500, "not a JPEG, PNG, WebP or GIF image"),
-        (b"<svg/>", "not a JPEG, PNG, WebP or GIF image"),
-        (encoded(Image.new("RGB", (4, 4)), "BMP"), "not a JPEG, PNG, WebP or GIF image"),
-        (encoded(Image.new("RGB", (4, 4)), "TIFF"), "not a JPEG, PNG, WebP or GIF image"),
+        (b"\x00" * 500, "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image"),
+        (b"<svg/>", "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image"),
+        (
+            encoded(Image.new("RGB", (4, 4)), "TGA"),
+            "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image",
+        ),
+        (
+            encoded(Image.new("RGB", (4, 4)), "PPM"),
+            "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image",
+        ),
         (png(0)[:300], "damaged image"),
         (png(0, kind="JPEG")[:300], "damaged image"),
         (png(0)[:400] + b"\xff" + png(0)[401:], "damaged image"),

@@ -19,6 +19,7 @@ from toy import png, rows
 from webfiles import COMMON, tar_config, write_folder, write_tar, write_tars
 
 from prolip.config import ConfigError, DataConfig
+from prolip.data.image import decode, rgb
 from prolip.data.importing import plan as plans
 from prolip.data.importing.examples import feature_names
 from prolip.data.importing.plan import ImportOptions
@@ -108,7 +109,7 @@ def test_bad_records_are_left_out_and_listed(tmp_path):
         "set-0/1": "empty image",
         "set-0/2": "damaged image",
         "set-0/3": "no caption",
-        "set-0/4": "not a JPEG, PNG, WebP or GIF image",
+        "set-0/4": "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image",
         "set-0/5": "sample has no image",
         "set-0/7": "text is not UTF-8",
     }
@@ -292,3 +293,42 @@ def test_kills_lose_and_repeat_nothing(tmp_path, kills):
         row["title"] for row in rows(400)
     ]
     assert not list(marks.glob("*.partial"))
+
+
+def test_images_that_other_readers_decode_otherwise_are_counted_or_converted(tmp_path):
+    image = Image.open(io.BytesIO(png(1)))
+    clear = image.convert("RGBA")
+    clear.putalpha(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    def encoded(image, kind="PNG", **options):
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    pictures = {
+        "a": png(1),
+        "b": encoded(image.convert("L"), "JPEG"),
+        "c": encoded(clear),
+        "d": encoded(image.quantize(16)),
+        "e": encoded(image, "TIFF"),
+        "f": encoded(image, "JPEG", exif=exif),
+        "g": encoded(Image.fromarray(np.full((8, 8), 30_000, np.uint16))),
+    }
+    members = {f"{key}.jpg": content for key, content in pictures.items()}
+    write_tar(tmp_path / "set-0.tar", members | {f"{key}.txt": b"x" for key in pictures})
+    config = tar_config(tmp_path, caption_features=("txt",), caption_weights=(1.0,))
+    expected = ["TIFF file", "mode I;16", "mode P", "mode RGBA", "rotated by EXIF"]
+    for convert in (False, True):
+        out = tmp_path / str(convert)
+        options = ImportOptions("mine", shard_mib=2, convert=convert)
+        found = import_data(config, out, options)
+        found = import_data(config, out, options)  # Also what was written before is counted.
+        assert sorted(found.unusual) == ([] if convert else expected)
+        source = tfds.builder_from_directory(found.folder).as_data_source(split="train")
+        same = []
+        for row, content in zip(source, pictures.values(), strict=True):
+            ours = np.asarray(rgb(decode(content, 10**6)))
+            same.append(np.array_equal(row["image"], ours))
+        assert all(same) == convert and sum(same) >= 2

@@ -62,8 +62,8 @@ USABLE = {
 }
 UNUSABLE = {
     "zero": (b"", "empty image"),
-    "html": (b"<html>404</html>", "not a JPEG, PNG, WebP or GIF image"),
-    "tiff": (encoded(RGB, "TIFF"), "not a JPEG, PNG, WebP or GIF image"),
+    "html": (b"<html>404</html>", "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image"),
+    "targa": (encoded(RGB, "TGA"), "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image"),
     "bomb": (bomb(), "image has too many pixels"),
     "large": (encoded(Image.new("1", (300, 300))), "image has too many pixels"),
     "cut png": (png(3)[:300], "damaged image"),

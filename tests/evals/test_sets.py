@@ -244,5 +244,5 @@ def test_addresses_are_of_one_form():
         opened("cub", "/nowhere")
     with pytest.raises(ConfigError, match="no set of prompts and no file"):
         prompts.read("opnai/nothing.txt")
-    with pytest.raises(ConfigError, match=r"with \{\} for the name"):
+    with pytest.raises(ConfigError, match=r"must have \{\} once"):
         prompts.checked("mine", ["a photo"])

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 from small_model import encoded, picture, png
 
-NOT_IMAGE = "not a JPEG, PNG, WebP or GIF image"
+NOT_IMAGE = "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image"
+NO_HEIC = "HEIC image, which is not read; convert it to JPEG or PNG"
 DAMAGED, EMPTY, LARGE = "damaged image", "empty image", "image has too many pixels"
 RGB = picture(3, 40, 30)
 GREY = RGB.convert("L")
@@ -76,7 +77,7 @@ def images():
         "svg.png": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NOT_IMAGE),
         "pdf.jpg": (b"%PDF-1.4\n" + bytes(500), NOT_IMAGE),
         "eps.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NOT_IMAGE),
-        "heic.jpg": (b"\0\0\0\x18ftypheic" + bytes(500), NOT_IMAGE),
+        "heic.jpg": (b"\0\0\0\x18ftypheic" + bytes(500), NO_HEIC),
         "pickle.png": (b"\x80\x04\x95\x0f\0\0\0\0\0\0\0\x8c\x05posix\x94.", NOT_IMAGE),
         "gzip.png": (b"\x1f\x8b\x08\0" + bytes(500), NOT_IMAGE),
         "signature.png": (b"\x89PNG\r\n\x1a\n", NOT_IMAGE),
@@ -97,8 +98,9 @@ def images():
         "text after.jpg": (jpeg + b"<html>" * 100, opened(jpeg)),
         "wrong name.png": (jpeg, opened(jpeg)),
         "wrong name.gif": (webp, opened(webp)),
-        "bitmap.jpg": (encoded(RGB, "BMP"), NOT_IMAGE),
-        "tiff.jpg": (encoded(RGB, "TIFF"), NOT_IMAGE),
+        "bitmap.jpg": (encoded(RGB, "BMP"), RGB),
+        "tiff.jpg": (encoded(RGB, "TIFF"), RGB),
+        "targa.jpg": (encoded(RGB, "TGA"), NOT_IMAGE),
         "grey.jpg": (encoded(GREY, "JPEG"), opened(encoded(GREY, "JPEG"))),
         "cmyk.jpg": (encoded(RGB.convert("CMYK"), "JPEG"), None),
         "progressive.jpg": (
@@ -135,7 +137,7 @@ def images():
         ),
         "text bomb.png": (
             png(3)[:33] + chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(10**8))) + png(3)[33:],
-            None,
+            picture(3),
         ),
         "bad checksum.png": (png(3)[:50] + b"\0\0" + png(3)[52:], None),
     }

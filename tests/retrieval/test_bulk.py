@@ -201,7 +201,7 @@ def test_too_many_failures_stop_the_run_until_more_are_allowed(pictures, tmp_pat
     with pytest.raises(DataError, match="2 of 8 items"):  # At once: nothing is embedded.
         run(Only(model, refuses), pictures, tmp_path / "out")
     summary = run(model, pictures, tmp_path / "out", BulkOptions(4, 8, max_bad_fraction=0.1))
-    assert summary.failures == {"not a JPEG, PNG, WebP or GIF image": 3}
+    assert summary.failures == {"not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image": 3}
     assert rows(tmp_path / "out")[1].failed == 3
 
 

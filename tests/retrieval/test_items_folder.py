@@ -43,9 +43,13 @@ def test_files_come_in_the_order_of_their_paths(folder):
 
 def test_what_is_left_out_is_said(folder):
     (folder / "notes.txt").write_text("x")
-    (folder / "a" / "scan.tif").write_text("x")
-    (note,) = open_collection(str(folder)).notes
-    assert "1 x .txt" in note and "1 x .tif" in note
+    (folder / "a" / "scan.HEIC").write_text("x")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "x.png").write_text("x")
+    (folder / "a" / "._d.gif").write_text("x")
+    others, hidden = open_collection(str(folder)).notes
+    assert others.startswith("2 files") and "1 x .txt" in others and "1 x .heic" in others
+    assert hidden == "2 hidden files or folders are left out: ._d.gif, .git"
 
 
 def test_links_are_followed_only_inside(folder, tmp_path):

@@ -136,8 +136,8 @@ def test_nothing_of_a_collection_is_taken_for_a_part_of_the_page(model, tmp_path
         ("data:image/png,abc", "no image file"),
         ("data:image/png;base64,####", "damaged on its way"),
         ("data:image/png;base64,", "empty image"),
-        (address(b"root:x:0:0"), "not a JPEG, PNG, WebP or GIF"),
-        (address(encoded(picture(0), "BMP")), "not a JPEG, PNG, WebP or GIF"),
+        (address(b"root:x:0:0"), "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),
+        (address(encoded(picture(0), "TGA")), "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),
         (address(png(0)[:300]), "damaged image"),
     ],
 )

@@ -137,7 +137,7 @@ def test_errors_are_sentences_in_the_page(port):
     number = functions(port)
     assert "Type a caption first." in search(port, number["search"], " ", *settings(port))
     html = search(port, number["well"], address(b"root:x:0:0"), *settings(port))
-    assert "not a JPEG, PNG, WebP or GIF image" in html and "Traceback" not in html
+    assert "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF image" in html and "Traceback" not in html
 
 
 def test_no_file_can_be_asked_for(port, directory, tmp_path):

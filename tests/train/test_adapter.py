@@ -5,6 +5,7 @@ Long because whole runs, over a checkpoint that is made here, stand beside singl
 
 import dataclasses
 import io
+import json
 import math
 from pathlib import Path
 
@@ -26,13 +27,15 @@ from prolip.config import (
     MeshConfig,
     OptimizerConfig,
     TokenizerConfig,
+    to_dict,
 )
 from prolip.convert import convert
 from prolip.interop import resize
 from prolip.models import two_tower
-from prolip.train import frozen, loop
+from prolip.train import assembly, frozen, loop
 from prolip.train.state import init_state
 from prolip.train.step import check, loss_and_grads, make_train_step
+from prolip.workdir import Workdir
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -212,6 +215,7 @@ def test_means_are_those_of_the_source_to_the_bit(source, adapted):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*embedded otherwise")
 def test_a_published_deterministic_checkpoint_is_adapted(config, source, tmp_path):
     """Its pictures are read in the released way, which the adapted model keeps."""
     convert(source, tmp_path / "hub", "hub", hub_id="me/emoji")
@@ -226,6 +230,8 @@ def test_a_published_deterministic_checkpoint_is_adapted(config, source, tmp_pat
         (gaussians.encode_image(pictures()), gaussians.encode_text(TEXTS)),
         (points.encode_image(pictures()), points.encode_text(TEXTS)),
     )
+    data = Workdir(tmp_path / "run").read_config().data  # What evaluation reads.
+    assert data.form == "released"
     # A run that goes on does not need the source any more, and reads pictures as before.
     (tmp_path / "hub").rename(tmp_path / "gone")
     again = train(begun, tmp_path / "run")
@@ -329,3 +335,36 @@ def test_log_variances_are_a_small_network_of_the_token_that_makes_the_mean():
     x = linear(cls, head["hidden"])
     x = x * 0.5 * (1 + np.vectorize(math.erf)(x / 2**0.5))
     np.testing.assert_allclose(got.log_var, linear(x, head["head"]), rtol=1e-4, atol=1e-4)
+
+
+def test_the_way_to_read_images_is_settled_at_the_start_and_kept(config, source, tmp_path):
+    def settled(config, path=tmp_path / "none"):
+        return assembly.with_image_form(config, Workdir(path)).data
+
+    from_published = adapting(config, FIXTURES / "tiny_det")
+    assert settled(config).form == settled(adapting(config, source)).image_form == "exact"
+    assert settled(from_published).form == "released"
+    data = dataclasses.replace(config.data, image_form="exact")
+    assert settled(dataclasses.replace(from_published, data=data)).form == "exact"
+    # What is begun goes on without the source; a run of an earlier version as it was.
+    run = Workdir(tmp_path)
+    run.write_config(dataclasses.replace(from_published, data=settled(from_published)))
+    gone = dataclasses.replace(from_published, init_from="gone")
+    assert settled(gone, tmp_path).form == "released"
+    values = to_dict(from_published)
+    del values["data"]["image_form"]
+    run.config.write_text(json.dumps(values))
+    assert settled(gone, tmp_path).image_form == "source"
+
+
+def test_names_that_evaluation_does_not_know_are_refused_before_training(config, tmp_path):
+    for changes, said in (
+        ({"label_features": ("grop",)}, r"eval\.label_features: .*did you mean 'group'"),
+        ({"templates": ("{label}",)}, r"eval\.templates: .*'\{label\}'"),
+        ({"evaluators": ("retreival",)}, r"eval\.evaluators.*mean 'retrieval'"),
+    ):
+        wrong = dataclasses.replace(config, eval=dataclasses.replace(config.eval, **changes))
+        with pytest.raises(ConfigError, match=said):
+            train(wrong, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+    assert assembly.check_label_features(config) == ""

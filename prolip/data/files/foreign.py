@@ -7,6 +7,7 @@ FILES = {".ds_store", "thumbs.db", "desktop.ini", "icon\r"}
 FOLDERS = {
     *("__macosx", ".appledouble", ".spotlight-v100", ".trashes", ".fseventsd", "@eadir"),
     *(".ipynb_checkpoints", "$recycle.bin", "system volume information"),
+    *("#recycle", "__pycache__", "lost+found"),
 }
 METADATA = re.compile(r"__.+__")  # Of a whole tar, as `webdataset` has it.
 # macOS keeps the attributes of `x.jpg` in `._x.jpg` on other file systems.
@@ -18,6 +19,11 @@ def is_foreign(path: str) -> bool:
     """Returns whether a file is no part of the data by its name or that of a folder above it."""
     *folders, name = path.lower().split("/")
     return name in FILES or not FOLDERS.isdisjoint(folders)
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder is one that systems and tools keep, such as `.git`."""
+    return name.startswith(".") or name.lower() in FILES | FOLDERS
 
 
 def is_fork(path: str, paths: Container[str], read: Callable[[], bytes]) -> bool:

@@ -2,9 +2,16 @@
 
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 
 # Of the formats that `prolip.data.image` decodes.
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif")
+IMAGE_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif"),
+    *(".bmp", ".dib", ".tif", ".tiff", ".avif"),
+)
+TEXT_EXTENSIONS = (".txt", ".caption")  # Of captions beside images, in any case.
+LISTED = 8  # Extensions that a sentence names.
 
 
 def printable(name: str | os.PathLike[str]) -> str:
@@ -45,3 +52,10 @@ def visible(text: object, lines: bool = False) -> str:
         return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
     return UNSAFE.sub(escape, str(text))
+
+
+def extensions(names: Iterable[str]) -> str:
+    """Counts of the files by extension: "3 x .heic, 1 x .json"."""
+    counts = Counter(os.path.splitext(name)[1].lower() or "no extension" for name in names)
+    listed = [f"{count:,} x {printable(end)}" for end, count in counts.most_common(LISTED)]
+    return ", ".join(listed) + (", ..." if len(counts) > LISTED else "")

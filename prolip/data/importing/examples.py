@@ -3,19 +3,21 @@
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from prolip.data import orientation
 from prolip.data.image import decode, header_size, rgb
 from prolip.data.records import BadRecord, Record
 
 IMAGE, KEY = "image", "key"
+PLAIN_FORMATS = ("JPEG", "MPO", "PNG")  # That any reader decodes.
 
 
 class Examples:
-    """Serialises records.
+    """Serialises records; image bytes stay as they are.
 
     Args:
       captions: Caption features of the source, in order.
@@ -56,7 +58,16 @@ def feature_names(captions: Sequence[str]) -> list[str]:
     return names
 
 
-def checked(record: Record, max_pixels: int, max_side: int, quality: int) -> Record:
+class Checked(NamedTuple):
+    """A record that can be stored."""
+
+    record: Record
+    unusual: str  # What other readers may make nothing of, or something else, see `unusual`.
+
+
+def checked(
+    record: Record, max_pixels: int, max_side: int, quality: int, convert: bool = False
+) -> Checked:
     """The record, its image decoded once to know that it can be, and made smaller if it is larger.
 
     Args:
@@ -64,6 +75,7 @@ def checked(record: Record, max_pixels: int, max_side: int, quality: int) -> Rec
       max_pixels: Of the image; more is refused before any is decoded.
       max_side: Pixels of the longer side; a larger image is scaled and stored as JPEG. 0 keeps all.
       quality: Of the JPEG.
+      convert: Store an unusual image as upright RGB, in PNG.
 
     Raises:
       BadRecord: no caption, or an image that can't be used.
@@ -71,10 +83,32 @@ def checked(record: Record, max_pixels: int, max_side: int, quality: int) -> Rec
     if not any(text.strip() for texts in record.captions for text in texts):
         raise BadRecord("no caption")
     if not max_side or max(header_size(record.image, max_pixels)) <= max_side:
-        decode(record.image, max_pixels)
-        return record
-    image = rgb(decode(record.image, max_pixels, max_side))
-    image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC, reducing_gap=None)
+        image = decode(record.image, max_pixels)
+        reason = unusual(image)
+        if not (convert and reason):
+            return Checked(record, reason)
+        image, form, options = rgb(image), "PNG", {}
+    else:
+        image = rgb(decode(record.image, max_pixels, max_side))
+        image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC, reducing_gap=None)
+        form, options = "JPEG", {"quality": quality}
+    image.info = {}  # The profile of other colours, say.
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return record._replace(image=buffer.getvalue())
+    image.save(buffer, form, **options)
+    return Checked(record._replace(image=buffer.getvalue()), "")
+
+
+def unusual(image: Image.Image) -> str:
+    """What is other about a decoded image than a JPEG or PNG of upright RGB or grey, or "".
+
+    Readers of TFDS data decode the stored bytes by other rules than `rgb`: palettes become planes
+    of their indices, images with transparency or in CMYK have four channels, 16 bits are clipped,
+    and the rotation by EXIF is ignored.
+    """
+    if image.format not in PLAIN_FORMATS:
+        return f"{image.format} file"
+    if image.mode not in ("RGB", "L"):
+        return f"mode {image.mode}"
+    if image.has_transparency_data:
+        return "transparent color"
+    return "rotated by EXIF" if orientation.transpose(image) is not None else ""

@@ -29,6 +29,7 @@ class ImportOptions:
     max_side: int = 0  # Pixels of the longer side of images; 0 keeps their bytes.
     quality: int = 90  # Of images that are made smaller.
     workers: int = 1  # Processes.
+    convert: bool = False  # Store images that other readers decode otherwise as upright RGB.
     beam: str = ""  # Pipeline options of Apache Beam, in the place of processes here.
 
 
@@ -38,6 +39,7 @@ class Done(NamedTuple):
     records: int
     nbytes: int
     bad: list[Bad]
+    unusual: dict[str, int]  # Counts of images that other readers may decode otherwise.
 
 
 class Plan:
@@ -92,15 +94,18 @@ class Plan:
             noted = json.loads(self._mark(shard).read_text(encoding="utf8"))
             if self.path(shard).stat().st_size != noted["nbytes"]:
                 return None
-            return Done(noted["records"], noted["nbytes"], [Bad(*bad) for bad in noted["bad"]])
+            bad = [Bad(*bad) for bad in noted["bad"]]
+            return Done(noted["records"], noted["nbytes"], bad, noted.get("unusual", {}))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def finish(self, shard: int, partial: Path, records: int, bad: list[Bad]) -> Done:
+    def finish(
+        self, shard: int, partial: Path, records: int, bad: list[Bad], unusual: dict[str, int]
+    ) -> Done:
         """Gives a whole file its name, then notes that it is there: in this order."""
         # The name comes first: a note without a file would be a hole.
         path = self.path(shard)
-        done = Done(records, partial.stat().st_size, bad)
+        done = Done(records, partial.stat().st_size, bad, unusual)
         partial.replace(path)
         write_whole(self._mark(shard), json.dumps(done._asdict()) + "\n")
         return done
@@ -127,6 +132,7 @@ def make_plan(source: Source, config: DataConfig, out: Path, options: ImportOpti
         "max_side": options.max_side,
         "quality": options.quality if options.max_side else 0,
         "max_pixels": config.max_pixels,
+        **({"convert": True} if options.convert else {}),
     }
     folder = out / options.name / VERSION
     path = folder / "import" / f"{options.split}.json"
@@ -168,7 +174,8 @@ def _shards(source: Source, config: DataConfig, options: ImportOptions) -> int:
     for i in range(min(SAMPLES, len(source))):
         try:
             record = source[i * len(source) // min(SAMPLES, len(source))]
-            record = checked(record, config.max_pixels, options.max_side, options.quality)
+            limits = (config.max_pixels, options.max_side, options.quality, options.convert)
+            record = checked(record, *limits).record
         except BadRecord:
             continue
         sizes.append(len(record.image) + sum(len(t) for texts in record.captions for t in texts))

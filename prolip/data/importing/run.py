@@ -20,8 +20,9 @@ from prolip.data.importing.beam import write_on_beam
 from prolip.data.importing.examples import Examples
 from prolip.data.importing.plan import VERSION, Done, ImportOptions, Plan, make_plan
 from prolip.data.importing.writer import Job, Writer, writer_of
-from prolip.data.records import Bad, DataError
+from prolip.data.records import DataError
 from prolip.data.sources.choose import open_train
+from prolip.data.sources.source import Source
 from prolip.workdir import write_whole
 
 FORMAT = "array_record"
@@ -39,7 +40,8 @@ class Imported(NamedTuple):
     damage: int  # Places where files of the source are damaged.
     list_of_bad: Path  # Both of them.
     features: list[str]  # Caption features of the data set.
-    notes: tuple[str, ...]  # On what the source leaves out.
+    unusual: Counter[str]  # Images that other readers may decode otherwise, by what is unusual.
+    notes: Sequence[str]  # Sentences on what the source leaves out.
 
 
 def import_data(
@@ -79,7 +81,7 @@ def import_data(
                 writer.write(shard, advance)
         else:
             _in_processes(job, missing, advance)
-        return _finish(plan, options, source.damage, source.notes)
+        return _finish(plan, options, source)
 
 
 def _in_processes(job: Job, shards: list[int], advance: Callable[[int], None]) -> None:
@@ -131,15 +133,14 @@ def _write_in_process(job: Job, shard: int) -> None:
     writer_of(job).write(shard, advance)
 
 
-def _finish(
-    plan: Plan, options: ImportOptions, damage: Sequence[Bad], notes: Sequence[str]
-) -> Imported:
+def _finish(plan: Plan, options: ImportOptions, source: Source) -> Imported:
     """Writes the list of bad records and what TFDS needs to read the shards."""
     found = [plan.done(shard) for shard in range(plan.shards)]
     done = [shard for shard in found if shard is not None]
     assert len(done) == plan.shards
     bad = [bad for shard in done for bad in shard.bad]
-    write_whole(plan.bad, "".join(json.dumps(b._asdict()) + "\n" for b in (*damage, *bad)))
+    listed = (*source.damage, *bad)
+    write_whole(plan.bad, "".join(json.dumps(b._asdict()) + "\n" for b in listed))
     records = sum(shard.records for shard in done)
     if not records:
         reasons = ", ".join(sorted({b.reason for b in bad}))
@@ -151,10 +152,11 @@ def _finish(
         shards=plan.shards,
         nbytes=sum(shard.nbytes for shard in done),
         bad=Counter(b.reason for b in bad),
-        damage=len(damage),
+        damage=len(source.damage),
         list_of_bad=plan.bad,
         features=plan.settings["features"],
-        notes=tuple(notes),
+        unusual=sum((Counter(shard.unusual) for shard in done), Counter()),
+        notes=source.notes,
     )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -38,13 +39,16 @@ class Writer:
         config, options = self._job.config, self._job.options
         partial = self._plan.new_partial(shard)
         bad: list[Bad] = []
+        unusual = Counter[str]()
+        limits = (config.max_pixels, options.max_side, options.quality, options.convert)
         records = untold = 0
         writer = array_record_module.ArrayRecordWriter(os.fspath(partial), "group_size:1")
         for number in self._plan.numbers(shard):
             try:
                 record = self._source[number]
-                record = checked(record, config.max_pixels, options.max_side, options.quality)
-                writer.write(self._examples.serialize(record))
+                stored = checked(record, *limits)
+                writer.write(self._examples.serialize(stored.record))
+                unusual.update([stored.unusual] if stored.unusual else [])
                 records += 1
             except BadRecord as error:
                 bad.append(Bad(number, self._source.key(number), str(error)))
@@ -55,7 +59,7 @@ class Writer:
         writer.close()
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        self._plan.finish(shard, partial, records, bad)
+        self._plan.finish(shard, partial, records, bad, dict(unusual))
         advance(untold)
 
 

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from prolip.config import ConfigError, DataConfig
 from prolip.data.files.frames import FRAMES
+from prolip.data.files.names import TEXT_EXTENSIONS
 from prolip.data.files.tar_members import PACKED, UNPACK
+from prolip.data.files.walk import HIDDEN, walk
 from prolip.data.near import unknown
 
 KINDS = ("webdataset", "table", "parquet", "folder", "tfds")
@@ -115,7 +117,9 @@ def default_captions(config: DataConfig) -> tuple[str, ...]:
         return ("txt",)
     if config.name == "folder":
         root = Path(os.path.expanduser(config.data_dir), os.path.expanduser(config.train_split))
-        return ("txt",) if next(root.rglob("*.txt"), None) else ("folder",)
+        names = (file.name for file in walk(os.path.realpath(root)) if file.reason != HIDDEN)
+        has_texts = any(name.lower().endswith(TEXT_EXTENSIONS) for name in names)
+        return ("txt",) if has_texts else ("folder",)
     return ("caption",)
 
 

@@ -20,6 +20,7 @@ from prolip.data.files.jsonl import JsonCells
 from prolip.data.files.names import printable, visible
 from prolip.data.files.parquet import LoadedCells, ParquetFrame
 from prolip.data.files.reading import outside_note, path_inside, read_file, states
+from prolip.data.labels import label_of
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.sources.same_image import SameImage
@@ -100,7 +101,7 @@ class Table(Source):
         """Raises BadRecord if the row has no image, or a cell can't be read."""
         file, row = self._place(index)
         captions = self.captions(index)
-        labels = tuple(next(iter(_texts(self._column(file, c)[row])), "") for c in self._labels)
+        labels = tuple(label_of(self._column(file, c)[row]) for c in self._labels)
         image = _image(self._images[file][row], self._folders[file])
         return Record(image, captions, labels, self.key(index))
 

@@ -7,11 +7,13 @@ import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from prolip.config import DataConfig
 from prolip.data.emoji import builder as emoji
 from prolip.data.files.reading import states
+from prolip.data.labels import label_of
 from prolip.data.near import unknown
 from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.shapes import builder as shapes
@@ -71,6 +73,11 @@ class TfdsSource(Source):
                 f"feature {config.image_feature!r} of {config.name} is {_kind(image)}, not a "
                 "top-level Image; set data.image_feature"
             )
+        if image.np_dtype not in (np.uint8, np.uint16):  # Floats are stored as bytes of RGBA.
+            raise DataError(
+                f"feature {config.image_feature!r} of {config.name} holds "
+                f"{np.dtype(image.np_dtype).name}, not the pixels of a picture"
+            )
         if not config.caption_features:
             raise DataError("data.caption_features names no feature")
         self._arguments = (config, split, tuple(label_features))
@@ -88,7 +95,7 @@ class TfdsSource(Source):
         """Raises BadRecord if the record is damaged or its text is not UTF-8."""
         stored = self.stored(index)
         captions = tuple(tuple(feature.read(stored)) for feature in self._captions)
-        labels = tuple(next(feature.read(stored), "") for feature in self._labels)
+        labels = tuple(label_of(next(feature.read(stored), "")) for feature in self._labels)
         return Record(stored[self._image], captions, labels, self.key(index))
 
     def key(self, index: int) -> str:

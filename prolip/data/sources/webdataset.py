@@ -15,6 +15,7 @@ from prolip.data.files.names import IMAGE_EXTENSIONS, printable, visible
 from prolip.data.files.reading import OpenFile, keep_open
 from prolip.data.files.tar_index import Head, TarIndex, make_index, make_missing
 from prolip.data.files.tar_members import names_of_tars
+from prolip.data.labels import label_of
 from prolip.data.near import unknown
 from prolip.data.records import Bad, BadRecord, DataError, Record
 from prolip.data.sources.source import Source
@@ -90,7 +91,7 @@ class Webdataset(Source):
         if image is None:
             raise BadRecord("sample has no image")
         captions = tuple(tuple(_texts(read, feature)) for feature in self._captions)
-        labels = tuple(next(iter(_texts(read, feature)), "") for feature in self._labels)
+        labels = tuple(_label(read, feature) for feature in self._labels)
         return Record(read[image], captions, labels, self.key(index))
 
     def digest(self) -> str:
@@ -269,3 +270,12 @@ def _texts(members: _Members, feature: str) -> list[str]:
     if not all(isinstance(text, str) for text in values):
         raise BadRecord("caption is no text")
     return values
+
+
+def _label(members: _Members, feature: str) -> str:
+    extension, _, field = feature.partition("/")
+    if field:
+        return label_of(members.json().get(field))
+    if extension not in members:
+        return ""
+    return label_of(members[extension])

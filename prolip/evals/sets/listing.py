@@ -10,7 +10,7 @@ from PIL import Image
 from prolip.data.image import decode
 from prolip.data.records import DataError
 
-MAX_PIXELS = 178_000_000  # Pillow's own limit: the sets are known, and some of their images large.
+MAX_PIXELS = 178_000_000  # The sets are known, and some of their images large.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Listing:
     valid: np.ndarray | None = None
     # What else the files say: templates of a set that brings its own.
     templates: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # Sentences on what is left out, or to be known of the classes.
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -95,6 +96,7 @@ def labelled(
     classes: Sequence[str],
     names: Sequence[str],
     templates: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Listing:
     """A set of encoded images with a class each.
 
@@ -105,6 +107,7 @@ def labelled(
       classes: all that can be answered, in the order of their numbers.
       names: of the classes, as many.
       templates: of prompts, where the files bring them.
+      notes: sentences on what was left out.
 
     Raises:
       DataError: a label that is none of the classes.
@@ -120,4 +123,5 @@ def labelled(
         classes=tuple(classes),
         names=tuple(names),
         templates=tuple(templates),
+        notes=tuple(notes),
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from prolip.config import ConfigError
 from prolip.data.files.names import printable
+from prolip.data.labels import named_alike
 from prolip.data.near import unknown
 from prolip.data.records import DataError
 from prolip.evals.multi_label import RIGHT, WRONG
@@ -95,7 +96,7 @@ class Opened:
             parts.append(f"{are} the published ones")
         if self.partial:
             parts.append(f"a part of {self.known.counts}")
-        return ", ".join(parts)
+        return "; ".join([", ".join(parts), *self.listing.notes])
 
 
 def open_set(address: Address, threads: int = 4) -> Opened:
@@ -129,8 +130,13 @@ def open_set(address: Address, threads: int = 4) -> Opened:
     chosen = None
     if listing.captions is None:
         if address.names:
-            names = class_names.from_file(address.names, listing.classes)
-            listing = dataclasses.replace(listing, names=names)
+            named = class_names.from_file(address.names, listing.classes)
+            notes = (*listing.notes, named.note) if named.note else listing.notes
+            listing = dataclasses.replace(listing, names=named.names, notes=notes)
+        if address.names or not known.classes_known()[1]:
+            alike = named_alike(listing.classes, listing.names)
+            notes = (*listing.notes, alike) if alike else listing.notes
+            listing = dataclasses.replace(listing, notes=notes)
         if listing.templates and not address.prompts:
             chosen = prompts.checked(stored.TEMPLATES, listing.templates)
         elif known.templates and not address.prompts:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prolip.config import ConfigError
+from prolip.config_eval import templates_error
 from prolip.data.near import unknown
 from prolip.evals.sets.class_names import lines
 
@@ -49,10 +50,6 @@ def checked(name: str, templates: Sequence[str]) -> Prompts:
       ConfigError: there is none, or one without exactly one place for the name.
     """
     found = tuple(template.replace("{c}", "{}") for template in templates)
-    wrong = next((template for template in found if template.count("{}") != 1), None)
-    if wrong is not None or not found:
-        what = f"the template {wrong!r}" if found else "no template"
-        raise ConfigError(
-            f"{name} has {what}; write one a line, with {{}} for the name of the class"
-        )
+    if reason := templates_error(found):
+        raise ConfigError(f"{name}, a template a line: {reason}")
     return Prompts(name, found)

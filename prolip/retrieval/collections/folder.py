@@ -1,14 +1,14 @@
 """A folder of images and its folders, in the order of their names."""
 
-import collections
 import hashlib
 import os
 from pathlib import Path
 
-from prolip.data.files.names import is_image_name, is_utf8, printable
+from prolip.data.files.names import is_utf8, printable
 from prolip.data.files.packed import packed
 from prolip.data.files.reading import read_file
-from prolip.data.files.walk import walk
+from prolip.data.files.walk import image_files
+from prolip.data.image import FORMAT_NAMES
 from prolip.data.records import BadRecord, DataError
 from prolip.retrieval.collections.item import Item
 from prolip.retrieval.embeddings import Kind
@@ -31,22 +31,19 @@ class ImageFolder:
     def __init__(self, path: Path):
         self._root = os.path.realpath(path)
         self.source = printable(self._root)
-        found, others = [], collections.Counter[str]()
-        for name, reason, size in walk(self._root):
-            if reason or is_image_name(name):
-                found.append((name, reason or ("" if is_utf8(name) else NOT_UTF8), size))
-            else:
-                others[os.path.splitext(name)[1].lower() or "no extension"] += 1
-        found.sort()
-        if not found:
-            raise DataError(f"{self.source} has no JPEG, PNG, WebP or GIF file")
-        self._names = packed(printable(name) for name, _, _ in found)
-        self._bad = {i: reason for i, (_, reason, _) in enumerate(found) if reason}
+        files = image_files(self._root)
+        self.notes = files.notes()
+        if not files.images:
+            left_out = "".join(f"; {note}" for note in self.notes)
+            raise DataError(f"{self.source} has no {FORMAT_NAMES} file{left_out}")
+        self._names = packed(printable(file.name) for file in files.images)
+        self._bad = {}
+        for number, (name, reason, _) in enumerate(files.images):
+            if reason or not is_utf8(name):
+                self._bad[number] = reason or NOT_UTF8
         self._digest = hashlib.sha256()
-        for name, _, size in found:
+        for name, _, size in files.images:
             self._digest.update(f"{name!r} {size}\n".encode())
-        listed = ", ".join(f"{count} x {printable(end)}" for end, count in others.most_common(5))
-        self.notes = [f"files that are no image by name are left out: {listed}"] if listed else []
 
     def __len__(self) -> int:
         return len(self._names)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from prolip.data.image import decode
+from prolip.data.image import decode, departure
 from prolip.data.records import BadRecord, DataError
 from prolip.gaussian import Gaussian
 from prolip.model import MAX_PIXELS
@@ -42,6 +42,7 @@ class Asked:
     gaussian: Gaussian  # NumPy float32 [1 dim]
     text: str | None = None
     picture: bytes | None = None  # JPEG of an image.
+    departure: str = ""  # From `picture` in what was embedded.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +142,13 @@ class Desk:
             raise DataError("This is no image file.")
         try:
             image = decode(base64.b64decode(body, validate=True), MAX_PIXELS)
+            shown = thumbnail(image, QUERY_PICTURE)
         except binascii.Error as error:
             raise DataError("The image was damaged on its way here: choose it again.") from error
         except BadRecord as error:
             raise DataError(f"This image can't be used: {error}.") from error
-        return Asked(self._embedded(image), picture=thumbnail(image, QUERY_PICTURE))
+        departed = departure(image) if self.manifest.model.image_form == "released" else ""
+        return Asked(self._embedded(image), picture=shown, departure=departed)
 
     def search(self, asked: Asked, settings: Settings) -> Found:
         """Raises DataError if the collection does not allow the ranking."""

@@ -26,6 +26,13 @@ def heading(desk: Desk) -> str:
     if manifest.checkpoint:
         name = _escape(_last(manifest.checkpoint))
         facts.append(f'model <b title="{_escape(manifest.checkpoint)}">{name}</b>')
+    if manifest.departures:
+        total = sum(manifest.departures.values())
+        reasons = ", ".join(f"{n:,} x {reason}" for reason, n in manifest.departures.items())
+        facts.append(
+            f'<b title="{_escape(reasons)}">{total:,}</b> embedded otherwise than shown '
+            f"({_escape(reasons)})"
+        )
     listed = "".join(f"<span>{fact}</span>" for fact in facts)
     return (
         f'<header class="collection"><p class="brand">prolip</p>'
@@ -87,13 +94,15 @@ def _asked(found: Found, desk: Desk) -> str:
         query = f'<p class="words">{_escape(asked.text)}</p>'
     else:
         query = f'<img src="{_url(asked.picture or b"")}" alt="the image that was asked for">'
+    departed = f"Embedded otherwise than shown: {asked.departure}." if asked.departure else ""
     median = float(desk.uncertainties[len(desk.uncertainties) // 2])
     times = f"{own / median:,.1f} {TIMES} the median {desk.manifest.kind}" if median else ""
     return (
         f'<header class="asked">{query}<div class="about">'
         f'<p><span class="label">Uncertainty of the query</span> <b>{number(own)}</b> '
         f'<span class="note apart">{times}</span></p>'
-        f'<p class="note">{"" if found.answer.abstained else _counted(found, desk)}</p>'
+        f'<p class="note">{"" if found.answer.abstained else _counted(found, desk)}'
+        f" {_escape(departed)}</p>"
         f"</div></header>"
     )
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from prolip.config import DataConfig
 from prolip.data.files.names import printable
+from prolip.data.labels import label_of
 from prolip.data.records import BadRecord, DataError
 from prolip.data.sources.choose import open_source
 from prolip.data.sources.source import Source
@@ -55,7 +56,7 @@ def tars(root: Path, classes: Sequence[str], names: Sequence[str]) -> Listing:
         classes = [str(number) for number in range(len(names))]
     if not classes:
         raise DataError(f"{printable(root)} has no {CLASSES}, which names the classes in order")
-    numbers = [number.strip() for (number,) in _texts(source)]
+    numbers = [label_of(number) for (number,) in _texts(source)]
     if wrong := [n for n in numbers if not n.isdecimal() or int(n) >= len(classes)]:
         raise DataError(f"{printable(root)} has a sample of class {wrong[0]!r} of {len(classes):,}")
     templates = [f / TEMPLATES for f in beside if (f / TEMPLATES).is_file()]
