@@ -261,7 +261,9 @@ def features(side: Side, both: bool) -> np.ndarray:
     cosine = side.images.mean @ side.texts.mean.T
     image, text = (np.log(np.exp(g.log_var).sum(-1)) for g in side[:2])
     image, text = np.broadcast_arrays(image[:, None], text[None, :])
-    return np.stack([np.ones_like(cosine), cosine, *((text, image) if both else (text - image,))], -1)
+    return np.stack(
+        [np.ones_like(cosine), cosine, *((text, image) if both else (text - image,))], -1
+    )
 
 
 def logistic(held_out: Side, training: Side) -> dict[str, np.ndarray]:

@@ -9,7 +9,6 @@ from prolip.config import ConfigError
 from prolip.curation.embedded import Embedded, read
 from prolip.data.records import DataError
 from prolip.gaussian import Gaussian
-from prolip.retrieval.rankings import Ranking
 from prolip.retrieval.search import exact_search
 from prolip.retrieval.vectors import ArrayColumn, Vectors
 
@@ -85,12 +84,12 @@ def rankings(
 def _search(model: Embedder, rows: np.ndarray, k: int) -> np.ndarray:
     """Int64[rows, k]: rows of images; the number of images where there is none."""
     images, texts = model.images, model.texts
-    vectors = Vectors(ArrayColumn(images.mean), ArrayColumn(images.uncertainty), None)
+    vectors = Vectors(ArrayColumn(images.mean), ArrayColumn(images.uncertainty))
     result = np.full((len(rows), k), len(images), np.int64)
     there = rows >= 0
     mean: Any = texts.mean[rows[there]]
     asked = Gaussian(mean, np.full_like(mean, -np.inf))
-    best = exact_search(vectors, asked, k, Ranking("csd")).row
+    best = exact_search(vectors, asked, k, "csd").row
     result[there, : best.shape[1]] = np.where(best >= 0, best, len(images))
     return result
 
