@@ -113,6 +113,16 @@ def image_rows(held_out: Side, training: Side, times: int) -> list[dict]:
     scores = forms(held_out.images, held_out.texts, scale)
     scores |= logistic(held_out, training)
     match = held_out.match
+    agree = ((scores["exact"] > 0) == (scores["traces"] > 0)).mean()
+    traces = [np.median(np.exp(side.log_var).sum(-1)) for side in held_out[:2]]
+    square = 2 - 2 * scores["cosine"]
+    print(f"the exact test has the sign of the log ratio of traces in {agree:.1%} of pairs")
+    print(
+        f"median traces: images {traces[0]:.2g}, captions {traces[1]:.2g}; median squared distance"
+    )
+    print(
+        f"of means: matches {np.median(square[match]):.3f}, others {np.median(square[~match]):.3f}"
+    )
     base = within(scores["similarity"], match)
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, len(match), len(match)) for _ in range(times)]
