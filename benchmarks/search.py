@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--width", choices=("float32", "float16"), default="float32")
-    parser.add_argument("--by", choices=("csd", "mean", "inclusion"), default="csd")
+    parser.add_argument("--by", choices=("csd", "mean"), default="csd")
     parser.add_argument("--faiss", action="store_true", help="also build a graph and ask it")
     parser.add_argument("--hnsw-m", type=int, default=Hnsw.m)
     parser.add_argument("--ef-construction", type=int, default=Hnsw.ef_construction)
@@ -69,7 +69,6 @@ def make_collection(directory: Path, args: argparse.Namespace) -> None:
     """Unit means around a thousand centres, uncertainties that differ by item."""
     rng = np.random.default_rng(0)
     centres = unit(rng.standard_normal((CLUSTERS, args.dim), np.float32))
-    variance = "log_var" if args.by == "inclusion" else "uncertainty"
     parts = []
     for first in range(0, args.items, PART):
         count = min(PART, args.items - first)
@@ -82,7 +81,7 @@ def make_collection(directory: Path, args: argparse.Namespace) -> None:
         rows = Rows(ids, Gaussian(mean, log_var), np.exp(log_var).sum(-1), none, none, none)
         path = directory / embeddings.part_name(len(parts))
         embeddings.write_part(
-            path, rows, [], first_item=first, items=count, width=args.width, variance=variance
+            path, rows, [], first_item=first, items=count, width=args.width, variance="uncertainty"
         )
         parts.append(embeddings.describe_part(path)[0])
     manifest = Manifest(
@@ -92,7 +91,7 @@ def make_collection(directory: Path, args: argparse.Namespace) -> None:
         failed=0,
         dim=args.dim,
         width=args.width,
-        variance=variance,
+        variance="uncertainty",
         model=Identity("random", "", ""),
         checkpoint="none",
         source="random",

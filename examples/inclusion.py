@@ -1,9 +1,10 @@
-"""What does a caption include? python examples/inclusion.py runs/demo "animals nature" face
+"""Which captions are more general than this one? python examples/inclusion.py runs/demo "face"
 
-The inclusion test, log of (integral of p_a^2 p_b / integral of p_a p_b^2), is greater than 0 where
-a lies inside b rather than b inside a. It compares two items about the same thing; it doesn't tell
-whether they are, since a narrow Gaussian far away passes too. So: those near the caption by the
-sampled distance, and of them those that lie inside it.
+Of captions about the same thing the wider one is the more general: the ratio of their traces puts
+pairs of held-out emoji captions, one of which is true of all images of the other, the right way
+round. It does not tell whether two captions are about the same thing, nor what is in a picture; no
+form of the inclusion test does (results/inclusion.md). So: the captions that are nearest to the
+query, and of them those that are wider and those that are narrower.
 """
 
 import argparse
@@ -27,28 +28,18 @@ model = prolip.load(workdir)
 split = eval_set(config.data, config.model.image.image_size)
 captions = [caption.text for caption in split.captions]
 
-texts = model.encode_text(captions)
-images = model.encode_image(np.concatenate(list(split.images(256))))
-outer = model.encode_text(queries)
-
-
-def nearest_inside(items):
-    """For each query the items near it, nearest first, and whether each lies inside it."""
-    # A block at a time: the same for a million items.
-    distance = prolip.in_blocks(prolip.csd, outer, items)
-    inside = prolip.in_blocks(prolip.inclusion, items, outer).T > 0
-    near = np.argsort(distance, axis=1)[:, :NEAR]
-    return near, np.take_along_axis(inside, near, 1)
-
-
-near_texts, text_inside = nearest_inside(texts)
-near_images, image_inside = nearest_inside(images)
+texts, asked = model.encode_text(captions), model.encode_text(queries)
+# A block at a time: the same for a million captions.
+distance = prolip.in_blocks(prolip.csd, asked, texts)
+wider = np.log(np.asarray(texts.uncertainty)[None] / np.asarray(asked.uncertainty)[:, None])
 for q, query in enumerate(queries):
-    print(f"{query!r}: uncertainty {float(outer.uncertainty[q]):.5f}")
-    for title, inside in (("includes", True), ("near, but does not include", False)):
-        chosen = near_texts[q][text_inside[q] == inside]
-        print(f"  {title}:", ", ".join(captions[c] for c in chosen[:8] if captions[c] != query))
-    print("  pictures inside:")
-    for i in near_images[q][image_inside[q]][:4]:
-        names = ", ".join(captions[c] for c in split.image_captions[i][:3])
-        print(f"    picture {i}: {names}")
+    near = np.argsort(distance[q], kind="stable")[:NEAR]
+    near = near[[captions[c] != query for c in near]]
+    by_width = near[np.argsort(-wider[q][near], kind="stable")]
+    print(f"{query!r}: uncertainty {float(asked.uncertainty[q]):.5f}")
+    for title, some in (
+        ("near and more general", by_width[wider[q][by_width] > 0]),
+        ("near and more specific", by_width[wider[q][by_width] <= 0][::-1]),
+    ):
+        shown = ", ".join(f"{captions[c]} ({wider[q][c]:+.2f})" for c in some[:8])
+        print(f"  {title}: {shown or 'none'}")

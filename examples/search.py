@@ -21,6 +21,6 @@ images = model.encode_image(np.concatenate(list(split.images(256))))
 text = model.encode_text([caption])
 scores = np.asarray(prolip.similarity(text, images))[0]
 print(f"{caption!r}: uncertainty {float(text.uncertainty[0]):.4f}")
-for rank, i in enumerate(np.argsort(-scores)[:8], 1):
+for rank, i in enumerate(np.argsort(-scores, kind="stable")[:8], 1):
     names = [split.captions[c].text for c in split.image_captions[i]]
     print(f"{rank}. {scores[i]:+.3f}  image {i}: {', '.join(names[:4])}")

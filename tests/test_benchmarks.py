@@ -28,14 +28,15 @@ RUNS = {
     "emoji_matches": ("", 7),
     "startup": (f"--repeats 1 --starts first {SMALL} {QUICK}", 1),
 }
-# The others run for minutes whatever the options, are what these import, or are run elsewhere
-# (`planted_captions` in tests/curation/test_audit.py).
+# The others need a trained run, run for minutes whatever the options, are what these import, or are
+# run elsewhere (`planted_captions` in tests/curation/test_audit.py).
 OTHERS = {
     "commands",
     "damaged_tars",
     "eccv",
     "emoji",
     "emoji_neighbours",
+    "inclusion",
     "pictures",
     "planted_captions",
     "timing",

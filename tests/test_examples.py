@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 EXPECTED = {
     "score": [r"^yes smileys emotion +\d\.\d{5} +\d\.\d{3} +\d\.\d{3}$", r"^no +petri dish "],
     "uncertainty": [r"^most uncertain captions$", r"^ +2-3: \d\.\d{5} \(\d+ captions\)$"],
-    "inclusion": [r"^'face': uncertainty \d\.\d{5}$", r"^  near, but does not include: "],
+    "inclusion": [r"^'face': uncertainty \d\.\d{5}$", r"^  near and more specific: "],
     "prompts": [r"^  re-weighted, 16 shots +accuracy \d\.\d{3}$", r"^  Flags: \d\.\d\d of the"],
     "search": [r"^'face': uncertainty", r"^1\. [+-]\d\.\d{3}  image \d+: "],
 }

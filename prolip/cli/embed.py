@@ -39,7 +39,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--data-dir", default="", metavar="DIR", help="of prepared TFDS data")
     how = parser.add_argument_group("how it is kept")
-    how.add_argument("--width", choices=("float32", "float16"), default="float32")
+    how.add_argument(
+        "--width",
+        choices=("float32", "float16"),
+        default="float32",
+        help="of the stored numbers. float16 halves them, and changes the order of items that are\n"
+        "near each other, for good; `prolip index` says how often. Default: float32",
+    )
     how.add_argument(
         "--variance",
         choices=("log_var", "uncertainty"),

@@ -1,6 +1,10 @@
 """`prolip index`."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prolip.retrieval.rounding import Rounding
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -9,7 +13,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--width",
         choices=("float32", "float16"),
-        help="of the stored numbers; float16 halves the files. Default: as the collection",
+        help="of the stored numbers. float16 halves the files, and changes the order of items\n"
+        "that are near each other: how often is measured and printed. Default: as the collection",
     )
     parser.add_argument(
         "--check", action="store_true", help="read all files of the index and compare their hashes"
@@ -73,12 +78,14 @@ def run(args: argparse.Namespace) -> int:
     if about.uncertainty:
         quantiles = ", ".join(f"{name} {value:.3g}" for name, value in about.uncertainty.items())
         console.print(f"Uncertainty of the items: {quantiles}")
+    if about.rounding is not None:
+        console.print(rounding_sentence(about.rounding))
     graph = about.approximate
     if graph is None:
         return 0
     console.print(
         f"Recall@{RECALL_AT} of the graph against exact search: {graph.recall:.3f} "
-        f"({graph.queries} items moved by noise; by {graph.by})"
+        f"({graph.queries} of {graph.points:,} distinct items moved by noise; by {graph.by})"
     )
     if graph.recall < ENOUGH_RECALL:
         console.print(
@@ -86,3 +93,16 @@ def run(args: argparse.Namespace) -> int:
             f"--hnsw-m ({graph.m}) or --ef-construction ({graph.ef_construction}).[/yellow]"
         )
     return 0
+
+
+def rounding_sentence(rounding: "Rounding") -> str:
+    """What half precision changes, and how to keep the order."""
+    if rounding.measured:
+        start, keep = f"{rounding.changed:.0%}", "`--width float32` keeps it"
+    else:
+        start = f"an estimated {rounding.changed:.0%}"
+        keep = "the collection itself has float16, and only `prolip embed --width float32` keeps it"
+    return (
+        f"Half precision changes the order of {start} of top-10 lists, of {rounding.queries} items "
+        f"moved by noise; {keep}."
+    )

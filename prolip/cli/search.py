@@ -25,21 +25,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         choices=("csd", "mean", "inclusion"),
+        metavar="{csd,mean}",
         default="csd",
         help="csd: the sampled distance, which counts the items' uncertainty (default);\n"
-        "mean: without it; inclusion: the log ratio of the inclusion test",
+        "mean: without it. Equal scores are in the order of the collection",
     )
-    parser.add_argument(
-        "--inside",
-        action="store_true",
-        help="only items that the query includes, by the inclusion test: what it stands for",
-    )
-    parser.add_argument(
-        "--direction",
-        choices=("item-in-query", "query-in-item"),
-        default="item-in-query",
-        help="of the inclusion test",
-    )
+    # Both are gone; who types them is told why.
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--direction", help=argparse.SUPPRESS)
     parser.add_argument(
         "--max-query-uncertainty",
         type=float,
@@ -85,8 +78,12 @@ def run(args: argparse.Namespace) -> int:
 
     import prolip
     from prolip.checkpoint.errors import CheckpointError, LeaseHeld
+    from prolip.config import ConfigError
     from prolip.interop.errors import SourceError
+    from prolip.retrieval.rankings import NO_INCLUSION
 
+    if args.inside or args.direction or args.by == "inclusion":
+        raise ConfigError(NO_INCLUSION)
     index = prolip.Index.open(args.directory)
     manifest = index.manifest
     assert manifest is not None  # Only an index in memory has none.
@@ -111,8 +108,6 @@ def run(args: argparse.Namespace) -> int:
             [queries[i] for i in chosen],
             args.k,
             by=args.by,
-            direction=args.direction,
-            inside=args.inside,
             max_query_uncertainty=args.max_query_uncertainty,
             max_item_uncertainty=args.max_item_uncertainty,
             filter=np.logical_and.reduce(masks) if masks else None,
@@ -173,9 +168,7 @@ def _table(answer: "Answer") -> "Table":
         "score": [f"{hit.score:.4f}" for hit in answer.hits],
         "distance": [f"{hit.csd:.4f}" for hit in answer.hits],
         "uncertainty": [f"{hit.uncertainty:.4g}" for hit in answer.hits],
-        "inside": [f"{hit.inclusion:+.1f}" for hit in answer.hits if hit.inclusion is not None],
     }
-    columns = {name: cells for name, cells in columns.items() if cells}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, cells in columns.items():  # Narrow terminals cut words, not numbers.
         table.add_column(name, justify="right", min_width=max(map(len, [name, *cells])))

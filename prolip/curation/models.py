@@ -9,7 +9,6 @@ from prolip.config import ConfigError
 from prolip.curation.embedded import Embedded, read
 from prolip.data.records import DataError
 from prolip.gaussian import Gaussian
-from prolip.retrieval.rankings import Ranking
 from prolip.retrieval.search import exact_search
 from prolip.retrieval.vectors import ArrayColumn, Vectors
 
@@ -85,12 +84,12 @@ def _search(model: Embedder, rows: np.ndarray, images: np.ndarray, k: int) -> np
     mean, uncertainty = model.images.mean, model.images.uncertainty
     if not np.array_equal(images, np.arange(len(mean))):
         mean, uncertainty = mean[images[known]], uncertainty[images[known]]
-    vectors = Vectors(ArrayColumn(mean), ArrayColumn(uncertainty), None)
+    vectors = Vectors(ArrayColumn(mean), ArrayColumn(uncertainty))
     result = np.full((len(rows), k), -1, np.int64)
     there = rows >= 0
     asked: Any = texts.mean[rows[there]]
     gaussian = Gaussian(asked, np.full_like(asked, -np.inf))
-    best = exact_search(vectors, gaussian, k, Ranking("csd")).row
+    best = exact_search(vectors, gaussian, k, "csd").row
     result[there, : best.shape[1]] = np.where(best >= 0, known[best], -1)
     return result
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from prolip.evals.context import MaskedViews, host_gaussian, joined, take, variance_trace
+from prolip.evals.inclusion import inclusion_metrics
 from prolip.evals.metrics import blocks
-from prolip.gaussian import Gaussian, inclusion_paired
+from prolip.gaussian import Gaussian
 from prolip.models import text
 
 KEEP, DROP = 0.75, 0.75  # Part of the patches that stays, and of the tokens that goes.
@@ -109,7 +110,7 @@ def _masked_texts(
 def inclusion_of_originals(
     images: Gaussian, texts: Gaussian, make: Callable[[], MaskedViews] | None, block: int = 4096
 ) -> dict[str, float]:
-    """How often an original lies inside its masked view, by the inclusion test.
+    """How well the inclusion test finds the original of a masked view, and how often it says yes.
 
     Args:
       images: all images.
@@ -118,9 +119,9 @@ def inclusion_of_originals(
       block: pairs at a time.
 
     Returns:
-      For `masked_image/` and `masked_text/`: `inclusion_rate`, `inclusion_median` (nats),
-      `wider_rate` (the view has the larger trace) and `num_views`. Nothing where a variance is
-      zero, or nothing can be hidden.
+      For `masked_image/` and `masked_text/`: the numbers of `inclusion_metrics`, whose other inner
+      items are the originals of other views; `wider_rate` (the view has the larger trace) and
+      `num_views`. Nothing where a variance is zero, or nothing can be hidden.
     """
     sides = (images, texts)
     if make is None or not all(np.isfinite(np.asarray(side.log_var)).all() for side in sides):
@@ -134,16 +135,10 @@ def inclusion_of_originals(
         if not len(rows):
             continue
         inner = take(originals, rows)
-        test = np.concatenate([_test(inner, outer, part) for part in blocks(len(rows), block)])
-        result |= {
-            f"{name}/inclusion_rate": float((test > 0).mean()),
-            f"{name}/inclusion_median": float(np.median(test)),
+        measured = inclusion_metrics(inner, outer, [np.array([i]) for i in range(len(rows))], block)
+        measured.pop("num_pairs", None)  # One a view.
+        result |= {f"{name}/{key}": value for key, value in measured.items()} | {
             f"{name}/wider_rate": float((variance_trace(outer) > variance_trace(inner)).mean()),
             f"{name}/num_views": float(len(rows)),
         }
     return result
-
-
-def _test(inner: Gaussian, outer: Gaussian, rows: slice) -> np.ndarray:
-    a, b = (Gaussian(*(jnp.asarray(field[rows]) for field in side)) for side in (inner, outer))
-    return np.asarray(inclusion_paired(a, b))

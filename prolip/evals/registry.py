@@ -64,7 +64,7 @@ REGISTRY = (
     ),
     Entry(
         "uncertainty",
-        "uncertainty against number of matches, level, length, accuracy per bin; inclusion",
+        "uncertainty against number of matches, level, length, accuracy per bin; inclusion test",
         ANY,
         uncertainty.evaluate,
     ),

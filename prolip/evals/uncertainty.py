@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from prolip.evals.context import Context, EvalResult, finite, variance_trace
 from prolip.evals.correlation import spearman, uncertainty_bins
 from prolip.evals.given import transpose
+from prolip.evals.inclusion import inclusion_metrics
 from prolip.evals.masked import inclusion_of_originals
-from prolip.evals.metrics import QueryMetrics, blocks
+from prolip.evals.metrics import QueryMetrics
 from prolip.evals.retrieval import query_metrics
-from prolip.gaussian import Gaussian, inclusion_paired
 
 EXTREMES = 24  # Most and least certain items that a report can show.
 
@@ -57,37 +56,6 @@ def level_order(levels: Sequence[str], matches: np.ndarray) -> list[str]:
     return sorted(set(levels), key=lambda name: (-matches[array == name].mean(), name))
 
 
-def inclusion_rate(
-    images: Gaussian, texts: Gaussian, positives: Sequence[np.ndarray], block: int = 4096
-) -> dict[str, float]:
-    """How often an image lies inside a caption that it matches: the inclusion test is positive.
-
-    Pairs are compared row by row, `block` at a time. Where a variance is zero the test isn't
-    defined, and nothing is returned.
-
-    Returns:
-      `inclusion_rate`, `inclusion_median` (nats), `num_pairs`.
-    """
-    uncertain = (np.isfinite(np.asarray(g.log_var)).all() for g in (images, texts))
-    pairs_image = np.concatenate([*positives, np.zeros(0, np.int64)])
-    pairs_text = np.repeat(np.arange(len(positives)), [len(row) for row in positives])
-    if not all(uncertain) or not len(pairs_image):
-        return {}
-    image_fields = [np.asarray(field, np.float32) for field in images]
-    text_fields = [np.asarray(field, np.float32) for field in texts]
-    tests = []
-    for rows in blocks(len(pairs_image), block):
-        inner = Gaussian(*(jnp.asarray(field[pairs_image[rows]]) for field in image_fields))
-        outer = Gaussian(*(jnp.asarray(field[pairs_text[rows]]) for field in text_fields))
-        tests.append(np.asarray(inclusion_paired(inner, outer)))
-    test = np.concatenate(tests)
-    return {
-        "inclusion_rate": float((test > 0).mean()),
-        "inclusion_median": float(np.median(test)),
-        "num_pairs": float(len(test)),
-    }
-
-
 def evaluate(context: Context) -> EvalResult:
     """Metrics under `uncertainty/`: `text/`, `image/`, inclusion in captions and masked views."""
     text, image = variance_trace(context.texts), variance_trace(context.images)
@@ -96,7 +64,7 @@ def evaluate(context: Context) -> EvalResult:
     metrics = text_uncertainty(text, matches, context.levels, lengths)
     metrics = {f"text/{name}": value for name, value in metrics.items()}
     metrics["image/mean"] = float(image.mean())
-    metrics |= inclusion_rate(context.images, context.texts, context.positives)
+    metrics |= inclusion_metrics(context.images, context.texts, context.positives)
     metrics |= inclusion_of_originals(context.images, context.texts, context.masked)
 
     block, own = context.config.block, transpose(context.positives, len(image))

@@ -13,7 +13,9 @@ SPEARMAN = Column(
 SPEARMAN_MULTIPLE = Column(
     "uncertainty/text/matches_spearman_multiple", "the same, several matches", digits=2
 )
-INSIDE = Column("uncertainty/inclusion_rate", "images inside their captions", digits=2)
+INSIDE = Column(
+    "uncertainty/inclusion_auc", "inclusion of images in a caption, AUC (chance: 0.5)", digits=2
+)
 
 RETRIEVAL = (R_AT_1, R_PRECISION, MAP_AT_R, MAP_ALL, IMAGE_MAP)
 UNCERTAINTY = (SPEARMAN, SPEARMAN_MULTIPLE, INSIDE)

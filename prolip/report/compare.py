@@ -17,7 +17,7 @@ ROWS = {
     "zero_shot/subgroup/top1": "zero-shot accuracy, subgroups",
     "uncertainty/text/matches_spearman": "uncertainty and number of matches, Spearman",
     "uncertainty/text/matches_spearman_multiple": "the same, captions with several matches",
-    "uncertainty/inclusion_rate": "matching images inside their caption",
+    "uncertainty/inclusion_auc": "inclusion of images in a caption, AUC (chance: 0.5)",
 }
 
 

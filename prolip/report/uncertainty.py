@@ -10,6 +10,7 @@ from prolip.report.read import Artefact, Run
 
 Values = dict[str, Any]
 SHOWN_EXTREMES = 12
+INCLUSION_METRICS = ("inclusion_rate", "inclusion_rate_others", "inclusion_auc", "similarity_auc")
 
 
 def uncertainty(run: Run) -> Values:
@@ -91,10 +92,16 @@ def _bins(own: Artefact, metrics: dict[str, float]) -> Iterator[Values]:
             }
 
 
-def _inclusion(metrics: dict[str, float]) -> str:
-    rate, pairs = metrics.get("uncertainty/inclusion_rate"), metrics.get("uncertainty/num_pairs")
-    if rate is None:
-        return ""
-    over = f" of {pairs:,.0f}" if pairs else ""
-    inside = f"{words.share(rate)}{over} matching pairs"
-    return f"By the inclusion test, the image lies inside the caption for {inside}."
+def _inclusion(metrics: dict[str, float]) -> list[str]:
+    named = {
+        "": "a matching image inside the caption",
+        "masked_image/": "an image inside its masked view",
+        "masked_text/": "a text inside its masked view",
+    }
+    return [
+        words.inclusion(
+            text, *(metrics.get(f"uncertainty/{name}{key}") for key in INCLUSION_METRICS)
+        )
+        for name, text in named.items()
+        if f"uncertainty/{name}inclusion_rate" in metrics
+    ]

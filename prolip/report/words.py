@@ -82,6 +82,33 @@ def multiplicity(metrics: dict[str, float]) -> list[str]:
     return sentences
 
 
+def inclusion(
+    what: str, rate: float | None, others: float | None, auc: float | None, near: float | None
+) -> str:
+    """One sentence on the inclusion test: its rates mean something beside each other only.
+
+    Args:
+      what: what the test is of, as "a matching image inside the caption".
+      rate: share of matches that it says yes to.
+      others: the same, of pairs of the same outer items with what doesn't match.
+      auc: mean area under the ROC curve among inner items.
+      near: the same of similarity.
+    """
+    if rate is None:
+        return ""
+    start = f"The inclusion test puts {what} in {share(rate)} of cases"
+    if others is None or auc is None:
+        return f"{start}, which says nothing without its rate for what does not match."
+    told = "worse than" if auc < 0.45 else "no better than" if auc < 0.55 else "better than"
+    told += " chance"
+    if near is not None:
+        told += f"; similarity has {near:.2f}"
+    return (
+        f"{start}, and what does not match in {share(others)}: its AUC is {auc:.2f}, {told}. "
+        "The rate alone says only which of the two is wider on the whole."
+    )
+
+
 def accuracy_by_certainty(spearman: float | None) -> str:
     """What accuracy does from the most certain bin to the least certain one."""
     if spearman is None:

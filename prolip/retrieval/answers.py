@@ -7,9 +7,9 @@ import numpy as np
 
 from prolip.gaussian import Gaussian
 from prolip.retrieval.items import Items
-from prolip.retrieval.rankings import csd_of_pairs, inclusion_of_pairs
+from prolip.retrieval.rankings import csd_of_pairs
 from prolip.retrieval.search import Best
-from prolip.retrieval.vectors import Block, Vectors
+from prolip.retrieval.vectors import Vectors
 
 HITS = 1024  # Whose rows are in memory at a time.
 
@@ -23,7 +23,6 @@ class Hit:
     score: float  # What it was ranked by; higher is better.
     csd: float  # Sampled distance to the query, both uncertainties included; lower is nearer.
     uncertainty: float  # The item's own, the trace of its covariance.
-    inclusion: float | None  # Log ratio, > 0: the item is inside the query. None: not known.
     uri: str | None
     text: str | None
 
@@ -56,18 +55,10 @@ def hits(vectors: Vectors, items: Items, queries: Gaussian, best: Best) -> list[
         rows = best.row[query[some], place[some]]
         block = vectors.take(rows)
         gaussian = Gaussian(*(x[query[some]] for x in queries))
-        columns = (csd_of_pairs(gaussian, block), block.uncertainty, _inclusion(gaussian, block))
+        columns = (csd_of_pairs(gaussian, block), block.uncertainty)
         scores = best.score[query[some], place[some]]
-        for i, row, score, csd, own, ratio in zip(query[some], rows, scores, *columns, strict=True):
+        for i, row, score, csd, own in zip(query[some], rows, scores, *columns, strict=True):
             id_, uri, text = items[int(row)]
-            ratio = None if np.isnan(ratio) else float(ratio)
-            hit = Hit(int(row), id_, float(score), float(csd), float(own), ratio, uri, text)
+            hit = Hit(int(row), id_, float(score), float(csd), float(own), uri, text)
             found[i].append(hit)
     return [tuple(one) for one in found]
-
-
-def _inclusion(queries: Gaussian, block: Block) -> np.ndarray:
-    if block.log_var is None:
-        return np.full(len(block.mean), np.nan)
-    with np.errstate(invalid="ignore"):  # Not known for a query that is a point.
-        return inclusion_of_pairs(queries, block)

@@ -7,24 +7,26 @@ dimensions do; a graph is built for one of the two, since items that are far in 
 the other, and no number of candidates would bring those back.
 
 What the graph finds is scored exactly and in float64; only which items it finds is approximate.
+Items with equal embeddings are one point of the graph, and come back together, in their order.
 """
 
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from prolip.data.records import DataError
 from prolip.gaussian import Gaussian
-from prolip.retrieval.rankings import Ranking
+from prolip.retrieval.points import Points, points_of
+from prolip.retrieval.probes import probes
 from prolip.retrieval.search import Best, exact_search, score_pairs
 from prolip.retrieval.vectors import Vectors
 
 ADD_ROWS = 16384
+FILE = "hnsw.faiss"
 RECALL_AT = 10
-RECALL_QUERIES = 100
 ENOUGH_RECALL = 0.95
 # With a filter that lets fewer pass than this, exact search is faster and misses nothing.
 LEAST_SHARE = 0.1
@@ -45,42 +47,55 @@ class Hnsw:
                 raise DataError(f"{name} of a graph is at least {least}, got {getattr(self, name)}")
 
 
-def build(vectors: Vectors, options: Hnsw, path: Path) -> Any:
-    """Builds a graph on all cores, writes it, and returns it.
+class Graph(NamedTuple):
+    """A graph with the items that its points stand for."""
 
-    Memory is that of the collection in float32, and 8 m bytes for each item.
+    faiss: Any
+    points: Points
+
+
+def build(vectors: Vectors, options: Hnsw, folder: Path) -> Graph:
+    """Builds a graph on all cores, writes it into a folder, and returns it.
+
+    Memory is that of the distinct items in float32, 8 m bytes for each of them, and 32 bytes for
+    each item.
 
     Raises:
       DataError: FAISS is not there.
     """
     faiss = import_faiss()
+    points = points_of(vectors, options.by)
+    first = np.zeros(vectors.count, bool)
+    first[points.firsts] = True
     graph = faiss.IndexHNSWFlat(vectors.dim + (options.by == "csd"), options.m)
     graph.hnsw.efConstruction = options.ef_construction
-    buffer = vectors.buffer(min(ADD_ROWS, vectors.count), log_var=False)
+    buffer = vectors.buffer(min(ADD_ROWS, vectors.count))
     for start in range(0, vectors.count, ADD_ROWS):
-        rows = min(ADD_ROWS, vectors.count - start)
+        chosen = np.flatnonzero(first[start : start + ADD_ROWS])
         block = vectors.block(start, buffer)
-        mean, uncertainty = (x[:rows].astype(np.float32) for x in block[:2])
+        mean, uncertainty = (x[chosen].astype(np.float32) for x in block)
         graph.add(_augmented(mean, np.sqrt(uncertainty), options.by))
-    faiss.write_index(graph, str(path))
-    return graph
+    faiss.write_index(graph, str(folder / FILE))
+    points.save(folder)
+    return Graph(graph, points)
 
 
-def load(path: Path) -> Any:
-    """The graph of a file.
+def load(folder: Path) -> Graph:
+    """The graph of a folder.
 
     Raises:
-      DataError: FAISS is not there, or can't read the file.
+      DataError: FAISS is not there, can't read the file, or the graph is of an older version.
     """
-    faiss = import_faiss()
+    faiss, path = import_faiss(), folder / FILE
+    points = Points.load(folder)
     try:
-        return faiss.read_index(str(path))
+        return Graph(faiss.read_index(str(path)), points)
     except RuntimeError as error:
         raise DataError(f"{path} can't be read: {str(error).splitlines()[-1]}") from error
 
 
 def approximate_search(
-    graph: Any,
+    graph: Graph,
     vectors: Vectors,
     queries: Gaussian,
     k: int,
@@ -88,26 +103,35 @@ def approximate_search(
     ef_search: int,
     keep: np.ndarray | None = None,
 ) -> Best:
-    """The best rows among those that a graph finds; fewer than `k` where it finds no more."""
-    faiss = import_faiss()
+    """The best rows among those that a graph finds; fewer than `k` where it finds no more.
+
+    Equal scores are ordered by the lower row. Of items with equal embeddings the first k are looked
+    at, as no more can be among the best.
+    """
+    faiss, points = import_faiss(), graph.points
     k = min(k, vectors.count)
-    fetch = min(2 * k, vectors.count)
-    # Rows that do not pass still lead the way through the graph, and take places of the queue.
-    share = 1.0 if keep is None else max(float(keep.mean()), LEAST_SHARE)
-    ef = math.ceil(max(ef_search, fetch) / share)
-    selector = None
+    fetch = min(2 * k, len(points))
+    if not fetch or not len(queries.mean):
+        return Best(np.full((len(queries.mean), k), -1), np.full((len(queries.mean), k), -np.inf))
+    selector, share = None, 1.0
     if keep is not None:
-        selector = faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
+        points = points.where(keep)
+        passing = np.diff(points.starts) > 0
+        selector = faiss.IDSelectorBitmap(np.packbits(passing, bitorder="little"))
+        # Points that don't pass still lead the way through the graph, and fill its queue.
+        share = max(float(passing.mean()), LEAST_SHARE)
+    ef = math.ceil(max(ef_search, fetch) / share)
     parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=ef)
     asked = _augmented(queries.mean, np.zeros(len(queries.mean), np.float32), by)
-    rows = graph.search(asked, fetch, params=parameters)[1]
+    found = graph.faiss.search(asked, fetch, params=parameters)[1]
 
-    query, place = np.nonzero(rows >= 0)
-    row = rows[query, place]
+    query, place = np.nonzero(found >= 0)
+    row, pair = points.members(found[query, place], k)
+    query = query[pair]
     taken, where = np.unique(row, return_inverse=True)
-    score = score_pairs(Ranking(by), queries, query, vectors.take(taken), where)
-    best = Best(np.full((len(rows), k), -1, np.int64), np.full((len(rows), k), -np.inf))
-    for i in range(len(rows)):
+    score = score_pairs(by, queries, query, vectors.take(taken), where)
+    best = Best(np.full((len(found), k), -1, np.int64), np.full((len(found), k), -np.inf))
+    for i in range(len(found)):
         own = np.flatnonzero(query == i)
         own = own[np.lexsort((row[own], -score[own]))][:k]
         best.row[i, : len(own)], best.score[i, : len(own)] = row[own], score[own]
@@ -122,18 +146,20 @@ def recall(approximate: Best, exact: Best) -> float:
     return float((approximate.score >= least).mean())
 
 
-def recall_of_graph(graph: Any, vectors: Vectors, options: Hnsw) -> tuple[float, int]:
-    """Recall at 10 for items moved by noise of half their length, and how many those were."""
-    rng = np.random.default_rng(0)
-    number = min(RECALL_QUERIES, vectors.count)
-    rows = np.sort(rng.choice(vectors.count, number, replace=False))
-    mean: Any = vectors.take(rows).mean.astype(np.float32)
-    noise = rng.normal(size=mean.shape).astype(np.float32)
-    mean += noise / (2 * np.linalg.norm(noise, axis=-1, keepdims=True))
-    mean /= np.linalg.norm(mean, axis=-1, keepdims=True)
-    queries = Gaussian(mean, np.zeros_like(mean))  # Rankings don't depend on their uncertainty.
-    found = approximate_search(graph, vectors, queries, RECALL_AT, options.by, options.ef_search)
-    return recall(found, exact_search(vectors, queries, RECALL_AT, Ranking(options.by))), number
+def recall_of_graph(graph: Graph, vectors: Vectors, options: Hnsw) -> tuple[float, int]:
+    """Recall at 10 over distinct items, and of how many queries: items moved by noise.
+
+    Over all items, copies that come back together would make it look better than it is.
+    """
+    firsts = graph.points.firsts
+    distinct = np.zeros(vectors.count, bool)
+    distinct[firsts] = True
+    queries, by = probes(vectors, firsts), options.by
+    found = approximate_search(
+        graph, vectors, queries, RECALL_AT, by, options.ef_search, keep=distinct
+    )
+    exact = exact_search(vectors, queries, RECALL_AT, by, keep=distinct)
+    return recall(found, exact), len(queries.mean)
 
 
 def import_faiss() -> Any:

@@ -19,7 +19,8 @@ from prolip.retrieval.embeddings import Manifest, Width
 from prolip.retrieval.index_files import Approximate, Description
 from prolip.retrieval.items import Filter, Items
 from prolip.retrieval.queries import Queries, as_gaussian
-from prolip.retrieval.rankings import By, Direction, Ranking
+from prolip.retrieval.rankings import NO_INCLUSION, By
+from prolip.retrieval.rounding import measure
 from prolip.retrieval.search import Best, exact_search
 from prolip.retrieval.thumbnails import read_thumbnails
 from prolip.retrieval.vectors import ArrayColumn, Vectors
@@ -55,7 +56,7 @@ class Index:
         description = index_files.read_description(directory)
         folder = directory / index_files.FOLDER / description.folder
         shape = (description.count, description.dim)
-        columns = index_files.open_columns(folder, *shape, description.width, description.variance)
+        columns = index_files.open_columns(folder, *shape, description.width)
         manifest = embeddings.read_manifest(directory)
         return cls(*columns, directory, manifest, description)
 
@@ -72,7 +73,8 @@ class Index:
 
         Args:
           directory: of `prolip embed`.
-          width: "float16" halves the files; by default the width of the collection.
+          width: "float16" halves the files, and changes the order of near items: `description`
+            says of how many lists. By default the width of the collection.
           hnsw: also builds a graph for approximate search with FAISS, and measures its recall.
           progress: called with numbers of rows that are done.
 
@@ -86,15 +88,15 @@ class Index:
         width = width or manifest.width
         with index_files.new_folder(directory) as folder:
             index_files.write_columns(directory, manifest, folder, width, progress)
+            vectors, _ = index_files.open_columns(folder, manifest.count, manifest.dim, width)
+            rounding = measure(folder, vectors, known=manifest.width == "float32")
             graph = None
             if hnsw is not None:
-                shape = (manifest.count, manifest.dim)
-                vectors, _ = index_files.open_columns(folder, *shape, width, manifest.variance)
-                built = graphs.build(vectors, hnsw, folder / index_files.HNSW)
+                built = graphs.build(vectors, hnsw, folder)
                 recall, queries = graphs.recall_of_graph(built, vectors, hnsw)
-                options = dataclasses.asdict(hnsw)
-                graph = Approximate(**options, recall=recall, queries=queries)
-            index_files.publish(directory, manifest, folder, width, graph)
+                options, points = dataclasses.asdict(hnsw), len(built.points)
+                graph = Approximate(**options, recall=recall, queries=queries, points=points)
+            index_files.publish(directory, manifest, folder, width, graph, rounding)
         return cls.open(directory)
 
     @classmethod
@@ -108,8 +110,6 @@ class Index:
     ) -> "Index":
         """An index in memory, of embeddings [N, D] with means of unit length.
 
-        Points, whose `log_var` is minus infinity, have no inclusion test.
-
         Raises:
           DataError: lengths that differ, or an embedding that is not finite or not normalised.
         """
@@ -121,8 +121,7 @@ class Index:
         points = bool(np.isneginf(log_var).all())
         index_files.check_gaussians(mean, None if points else log_var, uncertainty, ids)
         columns = (ArrayColumn(mean), ArrayColumn(uncertainty))
-        vectors = Vectors(*columns, None if points else ArrayColumn(log_var))
-        return cls(vectors, Items.of(ids, uris, texts))
+        return cls(Vectors(*columns), Items.of(ids, uris, texts))
 
     def __len__(self) -> int:
         return self._vectors.count
@@ -138,8 +137,6 @@ class Index:
         k: int = 10,
         *,
         by: By = "csd",
-        direction: Direction = "item-in-query",
-        inside: bool = False,
         max_query_uncertainty: float = float("inf"),
         max_item_uncertainty: float = float("inf"),
         filter: Filter | None = None,
@@ -154,11 +151,7 @@ class Index:
             the two. Strings are texts, path objects are image files.
           k: hits of a query. Ties are broken by the lower row.
           by: "csd" ranks by mean product minus half the item's uncertainty, the order of the
-            sampled distance; "mean" by the mean product alone; "inclusion" by the log ratio of
-            the inclusion test. That test says which of two is the narrower more than whether they
-            are near: to find what a caption includes, see `inside`.
-          direction: of the inclusion test: is the item in the query, or the query in the item?
-          inside: only items that are inside by that test, whatever they are ranked by.
+            sampled distance; "mean" by the mean product alone.
           max_query_uncertainty: a query above it is not searched; its answer says `abstained`.
           max_item_uncertainty: items above it are left out.
           filter: what items to choose from: a boolean mask over the rows, ids, "column=pattern"
@@ -176,14 +169,12 @@ class Index:
         """
         if k < 1:
             raise DataError(f"k must be at least 1, got {k}")
-        for value, choices in ((by, typing.get_args(By)), (direction, typing.get_args(Direction))):
-            if value not in choices:
-                raise DataError(f"{value!r} is not one of {', '.join(choices)}")
-        ranking = Ranking(by, direction, inside)
-        self._check_ranking(ranking, approximate)
+        if by not in typing.get_args(By):
+            why = f". {NO_INCLUSION}" if str(by) == "inclusion" else ""
+            raise DataError(f"{by!r} is not one of {', '.join(typing.get_args(By))}{why}")
+        if approximate:
+            self._check_graph(by)
         gaussian = as_gaussian(queries, self.dim, model, self.manifest)
-        if ranking.needs_log_var and not np.isfinite(gaussian.log_var).all():
-            raise DataError("the inclusion test needs queries that have a variance")
         own = np.exp(gaussian.log_var.astype(np.float64)).sum(-1)
         searched = np.flatnonzero(own <= max_query_uncertainty)
         asked = Gaussian(*(x[searched] for x in gaussian))
@@ -192,7 +183,7 @@ class Index:
             exact_search,
             self._vectors,
             k=k,
-            ranking=ranking,
+            by=by,
             keep=keep,
             max_uncertainty=max_item_uncertainty,
             block_rows=block_rows,
@@ -221,7 +212,7 @@ class Index:
         found = graphs.approximate_search(
             graph, self._vectors, asked, k, options.by, options.ef_search
         )
-        return graphs.recall(found, exact_search(self._vectors, asked, k, Ranking(options.by)))
+        return graphs.recall(found, exact_search(self._vectors, asked, k, options.by))
 
     def thumbnails(self, rows: Sequence[int]) -> list[bytes | None]:
         """JPEG bytes of the items in these rows; None where the collection has none.
@@ -242,24 +233,12 @@ class Index:
         if self._directory is not None and self.description is not None:
             index_files.check_hashes(self._directory, self.description)
 
-    def _check_ranking(self, ranking: Ranking, approximate: bool) -> None:
-        if ranking.needs_log_var and self._vectors.log_var is None:
-            raise DataError(
-                "the inclusion test needs the variance of each dimension, and this collection has "
-                "only their sum: embed it again with `prolip embed --variance log_var` and a model "
-                "that has variances"
-            )
-        if not approximate:
-            return
-        if ranking.needs_log_var:
-            raise DataError(
-                "the inclusion test is no distance, so no graph finds it: search exactly"
-            )
+    def _check_graph(self, by: By) -> None:
         options, _ = self._graph()
-        if options.by != ranking.by:
+        if options.by != by:
             raise DataError(
-                f"the graph was built for {options.by!r} and can't rank by {ranking.by!r}: search "
-                f"exactly, or index again with `--approximate hnsw --by {ranking.by}`"
+                f"the graph was built for {options.by!r} and can't rank by {by!r}: search "
+                f"exactly, or index again with `--approximate hnsw --by {by}`"
             )
 
     def _graph(self) -> tuple[Approximate, Any]:
@@ -271,7 +250,7 @@ class Index:
             )
         if self._loaded is None:
             folder = self._directory / index_files.FOLDER / self.description.folder
-            self._loaded = graphs.load(folder / index_files.HNSW)
+            self._loaded = graphs.load(folder)
         return options, self._loaded
 
     def _approximate(

@@ -1,8 +1,8 @@
 """The files of an index, inside the folder of its collection.
 
 index/index.json         what is there; replaced in one step, so the index is whole, old or new
-index/3f9c01ab/mean      raw little-endian rows; beside it `uncertainty`, `log_var` where the
-                         collection has it, `items.arrow`, and `hnsw.faiss` where asked for
+index/3f9c01ab/mean      raw little-endian rows; beside it `uncertainty`, `items.arrow`, and
+                         where asked for `hnsw.faiss` with `hnsw.rows` and `hnsw.starts`
 """
 
 import contextlib
@@ -25,14 +25,16 @@ from prolip.data.records import DataError
 from prolip.retrieval import embeddings
 from prolip.retrieval.embeddings import MANIFEST, Manifest, Variance, Width
 from prolip.retrieval.items import Items, write_items
+from prolip.retrieval.rounding import UNROUNDED, Rounding, as_if_unrounded
 from prolip.retrieval.vectors import FileColumn, Vectors
 from prolip.workdir import write_whole
 
 FOLDER = "index"
 DESCRIPTION = "index.json"
-FORMAT = 1
-MEAN, UNCERTAINTY, LOG_VAR = "mean", "uncertainty", "log_var"
-ITEMS, HNSW = "items.arrow", "hnsw.faiss"
+FORMAT = 2
+READABLE = (1, 2)  # 1 has no `rounding`, and one point of the graph for each item.
+MEAN, UNCERTAINTY = "mean", "uncertainty"
+ITEMS = "items.arrow"
 UNIT_TOLERANCE = 0.005
 DTYPES: dict[str, np.dtype] = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 
@@ -54,8 +56,9 @@ class Approximate:
     m: int  # Neighbours of an item; twice as many on the lowest level.
     ef_construction: int
     ef_search: int
-    recall: float  # At 10, of `queries` items moved by noise.
+    recall: float  # At 10 over distinct items, of `queries` of them moved by noise.
     queries: int
+    points: int = 0  # Distinct items; 0 where an older version built the graph.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +71,11 @@ class Description:
     count: int
     dim: int
     width: Width
-    variance: Variance
+    variance: Variance  # Of the collection.
     uncertainty: dict[str, float]  # Quantiles of the items', to choose a threshold by.
     files: tuple[File, ...]
     approximate: Approximate | None
+    rounding: Rounding | None = None  # Where the collection or the index is in half precision.
 
     @property
     def by_name(self) -> dict[str, File]:
@@ -121,32 +125,36 @@ def write_columns(
 ) -> None:
     """Turns the Parquet parts of a collection into files that can be read from any row on.
 
+    Where means are in half precision, a file `UNROUNDED` has them as they were, or could have been.
+
     Raises:
       DataError: a part is damaged, or an embedding is no Gaussian with a mean of unit length.
     """
     dtype = DTYPES[width]
     with contextlib.ExitStack() as stack:
-        names = [MEAN, UNCERTAINTY, *([LOG_VAR] if manifest.variance == LOG_VAR else [])]
+        halved = "float16" in (manifest.width, width)
+        names = [MEAN, UNCERTAINTY, *([UNROUNDED] if halved else [])]
         files = {name: stack.enter_context((folder / name).open("wb")) for name in names}
 
         def batches() -> Iterator[tuple]:
             for rows in embeddings.read_rows(directory, manifest, columns=["uri", "text"]):
                 mean = np.asarray(rows.gaussian.mean)
-                log_var = None if LOG_VAR not in names else np.asarray(rows.gaussian.log_var)
+                # Checked with the rest, though rankings need only its sum.
+                log_var = None if manifest.variance != "log_var" else rows.gaussian.log_var
                 check_gaussians(mean, log_var, rows.uncertainty, rows.ids)
                 files[MEAN].write(mean.astype(dtype).data)
                 files[UNCERTAINTY].write(rows.uncertainty.astype("<f4").data)
-                if log_var is not None:
-                    files[LOG_VAR].write(log_var.astype(dtype).data)
+                if halved:
+                    known = manifest.width == "float32"
+                    before = mean if known else as_if_unrounded(mean)
+                    files[UNROUNDED].write(before.astype("<f4").data)
                 yield rows.ids, rows.uris, rows.texts
                 progress(len(rows))
 
         write_items(folder / ITEMS, batches())
 
 
-def check_gaussians(
-    mean: np.ndarray, log_var: np.ndarray | None, uncertainty: np.ndarray, ids: Any
-) -> None:
+def check_gaussians(mean: np.ndarray, log_var: Any, uncertainty: np.ndarray, ids: Any) -> None:
     """Refuses what no search can order.
 
     Raises:
@@ -171,6 +179,7 @@ def publish(
     folder: Path,
     width: Width,
     approximate: Approximate | None,
+    rounding: Rounding | None,
 ) -> Description:
     """Makes the files of a new folder durable, and then the index of the collection.
 
@@ -194,6 +203,7 @@ def publish(
         uncertainty=_quantiles(folder / UNCERTAINTY),
         files=tuple(files),
         approximate=approximate,
+        rounding=rounding,
     )
     text = json.dumps(dataclasses.asdict(description), indent=1) + "\n"
     write_whole(directory / FOLDER / DESCRIPTION, text)
@@ -213,11 +223,13 @@ def read_description(directory: Path) -> Description:
         raise DataError(f"{directory} has no index yet: run `prolip index {directory}`")
     try:
         values = json.loads(path.read_text(encoding="utf8"))
-        if values.get("format") != FORMAT:
+        if values.get("format") not in READABLE:
             raise DataError(f"{path} has format {values.get('format')}; this is {FORMAT}")
         values["files"] = tuple(from_dict(File, file, "files") for file in values["files"])
         if values["approximate"] is not None:
             values["approximate"] = from_dict(Approximate, values["approximate"], "approximate")
+        if values.get("rounding") is not None:
+            values["rounding"] = from_dict(Rounding, values["rounding"], "rounding")
         if values["width"] not in DTYPES or values["variance"] not in typing.get_args(Variance):
             raise DataError(f"{path} is damaged: {values['width']}, {values['variance']}")
         description = Description(**values)
@@ -250,15 +262,11 @@ def check_hashes(directory: Path, description: Description) -> None:
             )
 
 
-def open_columns(
-    folder: Path, count: int, dim: int, width: Width, variance: Variance
-) -> tuple[Vectors, Items]:
+def open_columns(folder: Path, count: int, dim: int, width: Width) -> tuple[Vectors, Items]:
     """Numbers and items of the files in a folder."""
-    dtype, matrix = DTYPES[width], (count, dim)
     vectors = Vectors(
-        FileColumn(folder / MEAN, dtype, matrix),
+        FileColumn(folder / MEAN, DTYPES[width], (count, dim)),
         FileColumn(folder / UNCERTAINTY, DTYPES["float32"], (count,)),
-        FileColumn(folder / LOG_VAR, dtype, matrix) if variance == LOG_VAR else None,
     )
     return vectors, Items.open(folder / ITEMS)
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from prolip.gaussian import Gaussian
-from prolip.retrieval.rankings import Ranking, bounds, exact
+from prolip.retrieval.rankings import By, bounds, exact
 from prolip.retrieval.vectors import Block, Vectors
 
 BLOCK_BYTES = 64 * 2**20
@@ -35,7 +35,7 @@ def exact_search(
     vectors: Vectors,
     queries: Gaussian,
     k: int,
-    ranking: Ranking,
+    by: By,
     *,
     keep: np.ndarray | None = None,
     max_uncertainty: float = float("inf"),
@@ -48,7 +48,7 @@ def exact_search(
       vectors: the collection.
       queries: NumPy float32 [queries dim].
       k: hits of a query; fewer where fewer rows pass.
-      ranking: by what.
+      by: what they are ranked by.
       keep: boolean [rows]; other rows are left out before the ranking.
       max_uncertainty: rows above it are left out too.
       block_rows: rows read at a time; by default about 64 MiB of them. No result depends on it.
@@ -58,13 +58,13 @@ def exact_search(
         np.full((len(queries.mean), min(k, vectors.count)), -1, np.int64),
         np.full((len(queries.mean), min(k, vectors.count)), -np.inf),
     )
-    rows = block_rows or _block_rows(vectors, ranking)
+    rows = block_rows or _block_rows(vectors)
     devices = devices or jax.local_devices()
     for start in range(0, len(queries.mean) if best.row.shape[1] else 0, QUERIES):
         some = slice(start, start + QUERIES)
-        search = _Pass(ranking, Gaussian(*(x[some] for x in queries)), best.row.shape[1], devices)
+        search = _Pass(by, Gaussian(*(x[some] for x in queries)), best.row.shape[1], devices)
         # One buffer is read into, one waits, and each device works on one.
-        stream = _stream(vectors, rows, ranking.needs_log_var, buffers=len(devices) + 2)
+        stream = _stream(vectors, rows, buffers=len(devices) + 2)
         for first, block, number in stream:
             out = np.ones(rows, bool)  # Also what lies behind the last row.
             out[:number] = block.uncertainty[:number] > np.float64(max_uncertainty)
@@ -85,16 +85,16 @@ class _Running(NamedTuple):
 class _Pass:
     """Some queries on their way through the collection, one block after the other."""
 
-    def __init__(self, ranking: Ranking, queries: Gaussian, k: int, devices: Sequence[jax.Device]):
-        self._queries, self._ranking, self._k, self._devices = queries, ranking, k, devices
+    def __init__(self, by: By, queries: Gaussian, k: int, devices: Sequence[jax.Device]):
+        self._queries, self._by, self._k, self._devices = queries, by, k, devices
         shape = (len(queries.mean), k)
         self.best = Best(np.full(shape, -1, np.int64), np.full(shape, -np.inf))
         # Eight sizes between two powers of two: few compilations, and little work for nothing.
         step = max(1, (1 << (len(queries.mean) - 1).bit_length()) // 16)
         padded = -(-len(queries.mean) // step) * step
-        fill = [np.zeros((padded - len(x), x.shape[1]), np.float32) for x in queries]
-        full: Any = [np.concatenate(x) for x in zip(queries, fill, strict=True)]
-        self._asked = [jax.device_put(Gaussian(*full), device) for device in devices]
+        mean: Any = queries.mean
+        full = np.concatenate([mean, np.zeros((padded - len(mean), mean.shape[1]), np.float32)])
+        self._asked = [jax.device_put(full, device) for device in devices]
         self._running: deque[_Running] = deque()
         self._started = 0
 
@@ -107,7 +107,7 @@ class _Pass:
         width = min(self._k + self._k // 8 + 16, len(out))
         # The caller's mesh, if any, has other devices than this block is on.
         with jax.set_mesh(jax.make_mesh((1,), ("rows",), devices=[self._devices[device]])):
-            found = _find(self._ranking, width, self._asked[device], *on_device)
+            found = _find(self._by, width, self._asked[device], *on_device)
         self._running.append(_Running(first, block, found))
         self.finish(keep_running=len(self._devices))
 
@@ -136,7 +136,7 @@ class _Pass:
     def _merge(self, running: _Running, query: np.ndarray, row: np.ndarray) -> None:
         if not len(query):
             return
-        score = score_pairs(self._ranking, self._queries, query, running.block, row)
+        score = score_pairs(self._by, self._queries, query, running.block, row)
         num, k = self.best.row.shape
         query = np.concatenate([np.repeat(np.arange(num), k), query])
         score = np.concatenate([self.best.score.reshape(-1), score])
@@ -150,7 +150,7 @@ class _Pass:
 
 
 def score_pairs(
-    ranking: Ranking, queries: Gaussian, query: np.ndarray, block: Block, row: np.ndarray
+    by: By, queries: Gaussian, query: np.ndarray, block: Block, row: np.ndarray
 ) -> np.ndarray:
     """Float64 [pairs]: exact scores of queries with rows of a block, both by number."""
     scores = [np.empty(0)]
@@ -158,8 +158,8 @@ def score_pairs(
     for start in range(0, len(query), step):
         some = slice(start, start + step)
         gaussian = Gaussian(*(x[query[some]] for x in queries))
-        items: Any = [None if x is None else x[row[some]] for x in block]
-        scores.append(exact(ranking, gaussian, Block(*items)))
+        items = Block(*(x[row[some]] for x in block))
+        scores.append(exact(by, gaussian, items))
     return np.concatenate(scores)
 
 
@@ -172,15 +172,14 @@ class _Found(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _find(
-    ranking: Ranking,
+    by: By,
     width: int,
-    queries: Gaussian,
+    queries: Float[Array, "queries dim"],
     mean: Float[Array, "rows dim"],
     uncertainty: Float[Array, " rows"],
-    log_var: Float[Array, "rows dim"] | None,
     out: Bool[Array, " rows"],
 ) -> _Found:
-    lower, upper = bounds(ranking, queries, mean, log_var, uncertainty)
+    lower, upper = bounds(by, queries, mean, uncertainty)
     lower, upper = (jnp.where(out[None, :], -jnp.inf, x) for x in (lower, upper))
     best, row = _top_k(upper, width)
     return _Found(best, jnp.take_along_axis(lower, row, axis=1), row, upper)
@@ -203,22 +202,20 @@ def _top_k(scores: Float[Array, "queries rows"], k: int) -> tuple[Array, Array]:
     return best, jnp.take_along_axis(tile, place // size, axis=1) * size + place % size
 
 
-def _block_rows(vectors: Vectors, ranking: Ranking) -> int:
+def _block_rows(vectors: Vectors) -> int:
     """A power of two, which tiles divide."""
-    row_bytes = vectors.dim * vectors.mean.dtype.itemsize * (2 if ranking.needs_log_var else 1)
+    row_bytes = vectors.dim * vectors.mean.dtype.itemsize
     rows = max(1, BLOCK_BYTES // max(1, row_bytes))
     return min(1 << (rows.bit_length() - 1), 1 << max(0, vectors.count - 1).bit_length())
 
 
-def _stream(
-    vectors: Vectors, rows: int, log_var: bool, buffers: int
-) -> Iterator[tuple[int, Block, int]]:
+def _stream(vectors: Vectors, rows: int, buffers: int) -> Iterator[tuple[int, Block, int]]:
     """First row, block and number of its rows, in buffers that are used in turn.
 
     When the caller asks for block i + 1, it must be done with block i + 2 - `buffers`.
     """
     firsts = range(0, vectors.count, rows)
-    ring = [vectors.buffer(rows, log_var) for _ in range(min(buffers, len(firsts)))]
+    ring = [vectors.buffer(rows) for _ in range(min(buffers, len(firsts)))]
 
     def read(i: int) -> tuple[int, Block, int]:
         block = vectors.block(firsts[i], ring[i % len(ring)])

@@ -6,7 +6,7 @@ import os
 import sys
 import weakref
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,7 +21,6 @@ class Block(NamedTuple):
 
     mean: np.ndarray  # Float32 or float16 [rows dim]
     uncertainty: np.ndarray  # Float32 [rows]
-    log_var: np.ndarray | None  # As `mean`, or None where it is not wanted.
 
 
 class Column(Protocol):
@@ -126,7 +125,6 @@ class Vectors:
 
     mean: Column  # [rows dim], of unit length.
     uncertainty: Column  # [rows]
-    log_var: Column | None  # [rows dim]; None where only the uncertainty was kept.
 
     @property
     def count(self) -> int:
@@ -138,36 +136,26 @@ class Vectors:
         """Length of a mean."""
         return self.mean.shape[1]
 
-    def buffer(self, rows: int, log_var: bool) -> Block:
+    def buffer(self, rows: int) -> Block:
         """Room for a block; zeros, so that what a short last block leaves is finite."""
-
-        def room(column: Column) -> np.ndarray:
-            return _aligned((rows, *column.shape[1:]), column.dtype)
-
-        wanted = self.log_var if log_var else None
-        return Block(
-            room(self.mean), room(self.uncertainty), None if wanted is None else room(wanted)
-        )
+        columns = (self.mean, self.uncertainty)
+        return Block(*(_aligned((rows, *c.shape[1:]), c.dtype) for c in columns))
 
     def block(self, start: int, buffer: Block) -> Block:
         """As many rows as a buffer has, in it or elsewhere; the last ones fill a part of it."""
         number = min(len(buffer.mean), self.count - start)
 
-        def rows(column: Column | None, out: np.ndarray | None) -> Any:
-            if column is None or out is None:
-                return None
+        def rows(column: Column, out: np.ndarray) -> np.ndarray:
             if number == len(out):
                 return column.block(start, out)
             column.read(start, out[:number])
             return out
 
-        columns = (self.mean, self.uncertainty, self.log_var)
-        return Block(*map(rows, columns, buffer))
+        return Block(rows(self.mean, buffer.mean), rows(self.uncertainty, buffer.uncertainty))
 
     def take(self, rows: np.ndarray) -> Block:
-        """Some rows, with all that is known of them."""
-        log_var = None if self.log_var is None else self.log_var.take(rows)
-        return Block(self.mean.take(rows), self.uncertainty.take(rows), log_var)
+        """Some rows."""
+        return Block(self.mean.take(rows), self.uncertainty.take(rows))
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -14,7 +14,7 @@ from prolip.evals.context import Context, variance_trace
 from prolip.evals.given import transpose
 from prolip.evals.registry import EVALUATORS, evaluator
 from prolip.evals.retrieval import query_metrics
-from prolip.evals.uncertainty import inclusion_rate, level_order, text_uncertainty
+from prolip.evals.uncertainty import level_order, text_uncertainty
 from prolip.gaussian import Gaussian
 
 
@@ -188,21 +188,6 @@ def test_text_uncertainty_finds_the_relation_that_was_put_in():
     assert upside_down["level_spearman"] < -0.9
 
 
-def test_inclusion_rate_is_the_share_of_pairs_that_lie_inside(rng):
-    mean = gaussians(rng, 6).mean
-    narrow, wide = (Gaussian(mean, np.full((6, 8), v, np.float32)) for v in (-6.0, -1.0))
-    pairs = [np.array([i]) for i in range(6)]
-    assert inclusion_rate(narrow, wide, pairs)["inclusion_rate"] == 1
-    assert inclusion_rate(wide, narrow, pairs)["inclusion_rate"] == 0
-    mixed = Gaussian(mean, np.concatenate([narrow.log_var[:3], wide.log_var[3:]]))
-    middle = Gaussian(mean, np.full((6, 8), -3.0, np.float32))
-    for block in (1, 4, 100):
-        rate = inclusion_rate(mixed, middle, pairs, block)
-        assert (rate["inclusion_rate"], rate["num_pairs"]) == (0.5, 6)
-    certain = Gaussian(mean, np.full((6, 8), -np.inf, np.float32))
-    assert inclusion_rate(certain, wide, pairs) == {}
-
-
 def test_every_evaluator_gives_finite_metrics_and_named_artefacts(context):
     results = {name: run(context) for name, run in EVALUATORS.items()}
     for name, result in results.items():
@@ -213,7 +198,7 @@ def test_every_evaluator_gives_finite_metrics_and_named_artefacts(context):
     assert "zero_shot/group/top1" in results["zero_shot"].metrics
     assert results["zero_shot"].metrics["zero_shot/subgroup/num_classes"] == 7
     assert "uncertainty/text/matches_spearman" in results["uncertainty"].metrics
-    assert "uncertainty/inclusion_rate" in results["uncertainty"].metrics
+    assert "uncertainty/inclusion_auc" in results["uncertainty"].metrics
     assert "abstention/text_to_image/recall@1/score/aurc" in results["abstention"].metrics
     assert "calibration/ece" in results["calibration"].metrics
     assert results["probe"].metrics["probe/group/num_classes"] == 3
@@ -260,7 +245,7 @@ def test_probes_refuse_a_label_that_is_not_there(context):
 def test_a_deterministic_model_leaves_out_what_is_not_defined(context):
     certain = [Gaussian(g.mean, np.full_like(g.log_var, -np.inf)) for g in context[:2]]
     names = EVALUATORS["uncertainty"](context._replace(images=certain[0], texts=certain[1])).metrics
-    assert "uncertainty/inclusion_rate" not in names
+    assert not any("inclusion" in name for name in names)
     assert "uncertainty/text/matches_spearman" not in names
     assert names["uncertainty/text/mean"] == 0
 

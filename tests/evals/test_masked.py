@@ -143,6 +143,10 @@ def test_rates_count_originals_that_lie_inside(block):
     assert result["masked_image/wider_rate"] == 0.75
     assert result["masked_text/inclusion_rate"] == result["masked_text/wider_rate"] == 0
     assert (result["masked_image/num_views"], result["masked_text/num_views"]) == (4, 3)
+    # Of the three views that are wide enough each has three other originals, all as narrow.
+    assert result["masked_image/inclusion_rate_others"] == 0.75
+    assert result["masked_image/similarity_auc"] > result["masked_image/inclusion_auc"]
+    assert "masked_image/num_pairs" not in result
     test = inclusion_paired(wide(-2.0, text_rows), views.texts)
     assert result["masked_text/inclusion_median"] == pytest.approx(float(np.median(test)))
     certain = Gaussian(mean, np.full((12, 6), -np.inf, np.float32))

@@ -9,9 +9,10 @@ from scipy import stats
 import prolip.evals
 from prolip.evals import correlation, metrics
 from prolip.evals.benchmarks import flickr30k
-from prolip.evals.uncertainty import inclusion_rate, text_uncertainty
+from prolip.evals.inclusion import inclusion_metrics
+from prolip.evals.uncertainty import text_uncertainty
 from prolip.evals.zero_shot import zero_shot
-from prolip.gaussian import Gaussian, inclusion
+from prolip.gaussian import Gaussian, inclusion, similarity
 
 KS = (1, 2, 5)
 SCORES = st.sampled_from([-1.0, 0.0, 0.5, 1.0])
@@ -235,14 +236,25 @@ def test_correlations_of_uncertainty_are_those_of_scipy(captions):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_inclusion_rates_equal_the_obvious_loop(seed):
+def test_inclusion_metrics_equal_the_obvious_loop(seed):
     rng = np.random.default_rng(seed)
     images, texts = gaussians(rng, 7), gaussians(rng, 9)
     positives = [np.flatnonzero(rng.random(7) < 0.4) for _ in range(9)]
-    positives[2] = np.zeros(0, np.int64)
-    test = np.asarray(inclusion(images, texts))
+    positives[2], positives[3] = np.zeros(0, np.int64), np.arange(7)
+    test, near = np.asarray(inclusion(images, texts)), np.asarray(similarity(texts, images)).T
     own = [test[image, text] for text, row in enumerate(positives) for image in row]
-    found = inclusion_rate(images, texts, positives, block=3)
+    others, areas = [], {"inclusion_auc": [], "similarity_auc": []}
+    for text, row in enumerate(positives):
+        rest = [image for image in range(7) if image not in row]
+        if not len(row) or not rest:
+            continue
+        others += [np.mean([test[image, text] > 0 for image in rest])] * len(row)
+        for name, scores in zip(areas, (test[:, text], near[:, text]), strict=True):
+            areas[name].append(np.mean([scores[i] > scores[j] for i in row for j in rest]))
+    found = inclusion_metrics(images, texts, positives, block=3)
     assert found["inclusion_rate"] == pytest.approx(np.mean([value > 0 for value in own]))
     assert found["inclusion_median"] == pytest.approx(np.median(own), rel=1e-4)
     assert found["num_pairs"] == len(own)
+    assert found["inclusion_rate_others"] == pytest.approx(np.mean(others))
+    for name, values in areas.items():
+        assert found[name] == pytest.approx(np.mean(values))

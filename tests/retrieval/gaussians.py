@@ -7,19 +7,10 @@ import numpy as np
 from prolip.gaussian import Gaussian
 from prolip.retrieval import embeddings
 from prolip.retrieval.embeddings import Identity, Manifest, Rows
-from prolip.retrieval.rankings import Ranking
 from prolip.retrieval.vectors import ArrayColumn, Vectors
 
 MODEL = Identity("a" * 64, "b" * 64, '{"size": 16}')
-RANKINGS = [
-    Ranking("csd"),
-    Ranking("mean"),
-    Ranking("inclusion"),
-    Ranking("csd", inside=True),
-    Ranking("mean", "query-in-item", inside=True),
-    Ranking("inclusion", "query-in-item"),
-    Ranking("inclusion", inside=True),
-]
+RANKINGS = ("csd", "mean")
 
 
 def gaussians(rng, count, dim=8, level=-4.0, spread=1.0):
@@ -50,40 +41,17 @@ def vectors(gaussian, width=np.float32, column=ArrayColumn):
     """In memory."""
     mean, log_var = (x.astype(width) for x in gaussian)
     uncertainty = np.exp(log_var.astype(np.float32)).sum(-1)
-    return Vectors(column(mean), column(uncertainty), column(log_var))
+    return Vectors(column(mean), column(uncertainty))
 
 
-def inclusion(a, b):
-    """Log ratio of the inclusion test by the formula of the paper with precisions, float64."""
-    (mean_a, log_a), (mean_b, log_b) = ([np.asarray(x, np.float64) for x in g] for g in (a, b))
-
-    def overlap(mean_1, log_1, mean_2, log_2):
-        p, q = np.exp(-log_1), np.exp(-log_2)
-        a, b = p + q / 2, 2 * mean_1 * p + mean_2 * q
-        c = mean_1**2 * p + mean_2**2 * q / 2
-        return -log_1 - log_2 / 2 - np.log(a) / 2 + b**2 / (4 * a) - c
-
-    forth = overlap(mean_a, log_a, mean_b, log_b)
-    return (forth - overlap(mean_b, log_b, mean_a, log_a)).sum(-1)
-
-
-def brute_force(items, queries, k, ranking, keep=None):
+def brute_force(items, queries, k, by, keep=None):
     """Rows and scores [queries, k] by sorting all scores in float64; -1 after the last hit."""
-    mean, uncertainty, log_var = items.take(np.arange(items.count))
-    mean, log_var = (x.astype(np.float64) for x in (mean, log_var))
+    mean, uncertainty = (x.astype(np.float64) for x in items.take(np.arange(items.count)))
     k = min(k, items.count)
     rows, scores = np.full((len(queries.mean), k), -1), np.full((len(queries.mean), k), -np.inf)
-    for i, (query_mean, query_log_var) in enumerate(zip(*queries, strict=True)):
-        query = Gaussian(query_mean[None], query_log_var[None])
-        ratio = inclusion((mean, log_var), query)
-        if ranking.direction == "query-in-item":
-            ratio = -ratio
-        product = (mean * query_mean.astype(np.float64)).sum(-1)
-        half = uncertainty.astype(np.float64) / 2
-        score = {"mean": product, "csd": product - half, "inclusion": ratio}[ranking.by]
-        allowed = np.ones(items.count, bool) if keep is None else keep
-        if ranking.inside:
-            allowed = allowed & (ratio > 0)
+    allowed = np.ones(items.count, bool) if keep is None else keep
+    for i, query in enumerate(queries.mean.astype(np.float64)):
+        score = (mean * query).sum(-1) - (uncertainty / 2 if by == "csd" else 0)
         order = np.argsort(-score, kind="stable")
         order = order[allowed[order]][:k]
         rows[i, : len(order)], scores[i, : len(order)] = order, score[order]

@@ -1,5 +1,6 @@
 """A graph over D + 1 dimensions ranks as the sampled distance does, and says what it misses."""
 
+import itertools
 import json
 import sys
 
@@ -16,7 +17,9 @@ from prolip.gaussian import Gaussian
 from prolip.retrieval import approximate
 from prolip.retrieval.approximate import Hnsw
 from prolip.retrieval.index_files import FOLDER
+from prolip.retrieval.points import points_of
 from prolip.retrieval.search import Best
+from prolip.retrieval.vectors import ArrayColumn, Vectors
 
 COUNT, DIM = 3000, 16
 
@@ -62,9 +65,6 @@ def test_the_graph_finds_what_exact_search_finds(index, queries):
 def test_a_graph_serves_one_ranking(index, queries, tmp_path):
     with pytest.raises(DataError, match=r"built for 'csd'.*--by mean"):
         index.search(queries, by="mean", approximate=True)
-    for options in ({"by": "inclusion"}, {"inside": True}):
-        with pytest.raises(DataError, match="no graph finds it"):
-            index.search(queries, approximate=True, **options)
     directory = write_collection(tmp_path / "mean", clustered(np.random.default_rng(0), 500))
     mean = Index.build(directory, hnsw=Hnsw(by="mean"))
     assert mean.recall(queries) > 0.99
@@ -111,6 +111,81 @@ def test_more_hits_than_the_graph_leads_to_are_found_exactly(tmp_path, queries):
         for answer in index.search(queries, k, approximate=True):
             assert len(answer.hits) == min(k, 400)
             assert len(set(answer.ids)) == len(answer.ids)
+
+
+def test_every_distinct_item_is_found_beside_many_equal_ones(tmp_path):
+    """Equal points would fill each other's lists of neighbours, and hide what is behind them."""
+    rng = np.random.default_rng(0)
+    gaussian = gaussians(rng, 5000, DIM)
+    copies = np.sort(rng.choice(5000, 2000, replace=False))
+    for x in gaussian:
+        x[copies] = x[copies[0]]
+    index = Index.build(
+        write_collection(tmp_path / "c", gaussian), hnsw=Hnsw(by="mean", m=16, ef_construction=40)
+    )
+    assert index.description.approximate.points == 3001
+    assert index.description.approximate.recall > 0.99
+    rows = np.setdiff1d(np.arange(5000), copies[1:])
+    asked = Gaussian(*(x[rows] for x in gaussian))
+    found = index.search(asked, 1, by="mean", approximate=True)
+    assert [answer.hits[0].row for answer in found] == rows.tolist()
+    one = Gaussian(*(x[copies[:1]] for x in gaussian))
+    [answer] = index.search(one, 2003, by="mean", approximate=True)
+    assert [hit.row for hit in answer.hits[:2000]] == copies.tolist()  # All, in their order.
+    odd = np.arange(5000) % 2 == 1
+    [answer] = index.search(one, 7, by="mean", approximate=True, filter=odd)
+    assert [hit.row for hit in answer.hits] == copies[copies % 2 == 1][:7].tolist()
+
+
+def test_a_collection_of_copies_alone_is_one_point(tmp_path, queries):
+    gaussian = Gaussian(*(np.repeat(x[:1], 50, 0) for x in clustered(np.random.default_rng(0), 1)))
+    index = Index.build(write_collection(tmp_path / "c", gaussian), hnsw=Hnsw())
+    assert index.description.approximate.points == 1
+    for answer in index.search(queries, 5, approximate=True):
+        assert [hit.row for hit in answer.hits] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("by", ["csd", "mean"])
+def test_points_are_the_rows_that_a_ranking_cannot_tell_apart(by):
+    rng = np.random.default_rng(1)
+    few = gaussians(rng, 7, 3)
+    mean, uncertainty = few.mean[rng.integers(0, 7, 200)], rng.integers(1, 3, 200)
+    mean[mean[:, 0] == few.mean[0, 0], 1] = 0.0
+    mean[5:9] = mean[5]
+    mean[6, 2], mean[7, 2], mean[8, 2] = 0.0, -0.0, 0.0
+    columns = ArrayColumn(mean), ArrayColumn(uncertainty.astype(np.float32))
+    points = points_of(Vectors(*columns), by)
+    groups = {}
+    for row, (numbers, own) in enumerate(zip(mean.tolist(), uncertainty.tolist(), strict=True)):
+        groups.setdefault((*numbers, own if by == "csd" else 0), []).append(row)
+    cut = [points.rows[a:b].tolist() for a, b in itertools.pairwise(points.starts)]
+    assert cut == [*groups.values()]
+    assert points.firsts.tolist() == [rows[0] for rows in groups.values()]
+    keep = rng.random(200) < 0.3
+    rows, place = points.where(keep).members(np.array([2, 0, 2]), 4)
+    expected = [[r for r in cut[i] if keep[r]][:4] for i in (2, 0, 2)]
+    assert [rows[place == i].tolist() for i in range(3)] == expected
+
+
+def test_an_empty_collection_has_an_empty_graph(tmp_path, queries):
+    nothing = gaussians(np.random.default_rng(0), 0, DIM)
+    index = Index.build(write_collection(tmp_path / "c", nothing, parts=1), hnsw=Hnsw())
+    assert [answer.hits for answer in index.search(queries, approximate=True)] == [()] * 30
+
+
+def test_a_graph_of_the_older_format_says_to_build_it_again(tmp_path, queries):
+    directory = write_collection(tmp_path / "c", clustered(np.random.default_rng(0), 50))
+    index = Index.build(directory, hnsw=Hnsw())
+    path = directory / FOLDER / "index.json"
+    about = json.loads(path.read_text())
+    about["files"] = [f for f in about["files"] if f["name"] not in ("hnsw.rows", "hnsw.starts")]
+    (directory / FOLDER / about["folder"] / "hnsw.rows").unlink()
+    del about["approximate"]["points"], about["rounding"]
+    path.write_text(json.dumps(about | {"format": 1}))
+    index = Index.open(directory)
+    assert len(index.search(queries)[0].hits) == 10
+    with pytest.raises(DataError, match=r"older version.*--approximate hnsw"):
+        index.search(queries, approximate=True)
 
 
 def test_recall_counts_equal_scores_as_found():

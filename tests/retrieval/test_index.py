@@ -66,14 +66,13 @@ def test_a_built_index_answers_as_one_in_memory(index, gaussian, queries):
         uris=[f"/pictures/{i}.png" for i in range(COUNT)],
         texts=["a cat" if i % 3 == 0 else None for i in range(COUNT)],
     )
-    for by in ("csd", "mean", "inclusion"):
+    for by in ("csd", "mean"):
         assert index.search(queries, by=by) == memory.search(queries, by=by)
     assert (len(index), index.dim) == (COUNT, 8)
 
 
 def test_an_answer_holds_what_is_known(index, gaussian, queries):
     distance = np.asarray(prolip.csd(queries, gaussian))
-    ratio = np.asarray(prolip.inclusion(gaussian, queries)).T
     product, own = np.asarray(queries.mean) @ gaussian.mean.T, np.exp(gaussian.log_var).sum(-1)
     for i, answer in enumerate(index.search(queries, 4)):
         assert answer.exact and not answer.abstained
@@ -86,17 +85,8 @@ def test_an_answer_holds_what_is_known(index, gaussian, queries):
             assert hit.uncertainty == pytest.approx(own[hit.row])
             assert hit.score == pytest.approx(product[i, hit.row] - own[hit.row] / 2)
             assert hit.csd == pytest.approx(distance[i, hit.row], rel=1e-5)
-            assert hit.inclusion == pytest.approx(ratio[i, hit.row], rel=1e-3)
         assert answer.ids == [hit.id for hit in answer.hits]
         assert json.loads(json.dumps(answer.to_dict()))["hits"][0]["id"] == answer.ids[0]
-
-
-def test_inside_is_the_sign_of_the_inclusion_test(index, gaussian, queries):
-    ratio = np.asarray(prolip.inclusion(gaussian, queries)).T
-    for direction, inside in (("item-in-query", ratio > 0), ("query-in-item", ratio < 0)):
-        answers = index.search(queries, COUNT, inside=True, direction=direction)
-        for answer, expected in zip(answers, inside, strict=True):
-            assert {hit.row for hit in answer.hits} == set(np.flatnonzero(expected))
 
 
 def test_too_uncertain_queries_and_items_are_left_out(index, gaussian, queries):
@@ -167,7 +157,7 @@ def test_half_the_width_is_half_the_file(directory, gaussian, queries, width):
     np.testing.assert_allclose(found, np.sort(distance), rtol=2e-3 if width == "float16" else 1e-5)
 
 
-def test_sums_of_variances_are_enough_but_for_inclusion(tmp_path, gaussian, queries):
+def test_sums_of_variances_are_enough(tmp_path, gaussian, queries):
     directory = write_collection(tmp_path / "c", gaussian, variance="uncertainty")
     index = Index.build(directory)
     full = Index.from_gaussians(gaussian, [f"item {i}" for i in range(COUNT)])
@@ -176,10 +166,6 @@ def test_sums_of_variances_are_enough_but_for_inclusion(tmp_path, gaussian, quer
             index.search(queries, by=by), full.search(queries, by=by), strict=True
         ):
             assert mine.ids == other.ids
-            assert [hit.inclusion for hit in mine.hits] == [None] * 10
-    for options in ({"by": "inclusion"}, {"inside": True}):
-        with pytest.raises(DataError, match="--variance log_var"):
-            index.search(queries, **options)
 
 
 def test_empty_collections_and_no_queries(tmp_path, queries):
@@ -189,7 +175,7 @@ def test_empty_collections_and_no_queries(tmp_path, queries):
     assert index.search(Gaussian(queries.mean[:0], queries.log_var[:0])) == []
 
 
-@pytest.mark.parametrize("name", ["mean", "uncertainty", "log_var", "items.arrow"])
+@pytest.mark.parametrize("name", ["mean", "uncertainty", "items.arrow"])
 def test_missing_short_and_damaged_files_are_named(directory, name):
     path = directory / "index" / Index.open(directory).description.folder / name
     whole = path.read_bytes()
@@ -217,7 +203,7 @@ def test_a_file_cut_short_during_a_search_is_named(directory, queries):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"files": 5}, "damaged"),
         ({"files": [{"name": "mean"}]}, "damaged"),
         ({"width": "float8"}, "float8"),
@@ -347,8 +333,8 @@ def test_another_model_is_refused_for_what_it_would_embed(index, gaussian):
         ("a cat", {}, "needs the model"),
         (["a cat", Image.new("RGB", (4, 4))], {}, "not both"),
         ([], {"k": 0}, "k must be at least 1"),
-        ([], {"by": "cosine"}, "csd, mean, inclusion"),
-        ([], {"direction": "up"}, "item-in-query"),
+        ([], {"by": "cosine"}, "not one of csd, mean$"),
+        ([], {"by": "inclusion"}, "taken away: it tells which of two items is wider"),
     ],
 )
 def test_queries_that_cannot_be_answered_are_named(index, query, options, words):
@@ -371,15 +357,28 @@ def test_indexing_reads_the_parts_once_and_keeps_them(directory):
     assert pq.read_table(directory / "part-00000.parquet") == part
 
 
-def test_points_are_found_and_have_no_inclusion_test(index, gaussian):
+def test_points_are_found(index, gaussian):
     """A deterministic model gives log-variances of minus infinity."""
     points = Gaussian(gaussian.mean, np.full_like(gaussian.log_var, -np.inf))
     of_points = Index.from_gaussians(points, [str(i) for i in range(COUNT)])
     for searched in (of_points, index):
         answers = searched.search(points, 3, by="mean")
         assert [answer.hits[0].row for answer in answers] == list(range(COUNT))
-        assert answers[0].uncertainty == 0 and answers[0].hits[0].inclusion is None
+        assert answers[0].uncertainty == 0
     assert of_points.search(points, 1)[0].hits[0].csd == pytest.approx(0, abs=1e-6)
-    for searched, query in ((of_points, gaussian), (index, points)):
-        with pytest.raises(DataError, match="inclusion test needs"):
-            searched.search(query, by="inclusion")
+
+
+def test_an_index_of_the_older_format_still_answers(directory, gaussian, queries, tmp_path):
+    """It also has a file of variances, which nothing reads any more."""
+    about = json.loads((directory / "index" / "index.json").read_text())
+    expected = Index.open(directory).search(queries)
+    extra = directory / "index" / about["folder"] / "log_var"
+    extra.write_bytes(gaussian.log_var.tobytes())
+    try:
+        about["files"].append({"name": "log_var", "bytes": extra.stat().st_size, "sha256": ""})
+        del about["rounding"]
+        (directory / "index" / "index.json").write_text(json.dumps(about | {"format": 1}))
+        assert Index.open(directory).search(queries) == expected
+    finally:
+        extra.unlink()
+        Index.build(directory)

@@ -40,7 +40,7 @@ def shown(page):
 def test_the_page_shows_what_a_search_finds(model, directory):
     index, page = prolip.Index.open(directory), desk(model, directory)
     asked = page.ask_text("  a text about thing number 3 ")
-    for by in ("csd", "mean", "inclusion"):
+    for by in ("csd", "mean"):
         found = page.search(asked, Settings(by=by, k=5))
         [answer] = index.search("a text about thing number 3", 5, by=by, model=model)
         assert found.answer == answer and len(found.answer.hits) == 5
@@ -84,12 +84,9 @@ def test_the_page_abstains_above_the_limit_and_says_why(model, directory):
     assert "Abstained" not in cards.answer(page.search(asked, NO_LIMIT), page)
 
 
-def test_without_log_var_there_is_no_inclusion_test(model, tmp_path):
+def test_sums_of_variances_are_enough(model, tmp_path):
     page = desk(model, make(model, tmp_path, variance="uncertainty"))
-    assert not page.has_log_var
     assert len(page.search(page.ask_text("thing"), NO_LIMIT).answer.hits) == 5
-    with pytest.raises(DataError, match="embed it again"):
-        page.search(page.ask_text("thing"), Settings(by="inclusion"))
 
 
 def test_texts_are_shown_as_texts(model, tmp_path):

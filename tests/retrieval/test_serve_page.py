@@ -117,14 +117,14 @@ def settings(port, **changes):
     page = ask(port, "GET", "/")[2].decode()
     config = json.JSONDecoder().raw_decode(page.partition("window.gradio_config = ")[2])[0]
     props = {part["props"].get("elem_id"): part["props"] for part in config["components"]}
-    values = {name: props[name]["value"] for name in ("by", "inside", "k", "items", "queries")}
+    values = {name: props[name]["value"] for name in ("by", "k", "items", "queries")}
     return list((values | changes).values())
 
 
 def test_a_search_over_http_finds_what_the_index_finds(port, directory, model):
     number = functions(port)
     index = prolip.Index.open(directory)
-    for by in ("csd", "mean", "inclusion"):
+    for by in ("csd", "mean"):
         html = search(port, number["search"], "thing number 5", *settings(port, by=by, k=7))
         [answer] = index.search("thing number 5", 7, by=by, model=model)
         assert re.findall(r'class="name">([^<]*)<', html) == answer.ids

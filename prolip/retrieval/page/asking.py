@@ -50,7 +50,6 @@ class Settings:
     """How it is searched."""
 
     by: By = "csd"
-    inside: bool = False  # Only what the query includes.
     k: int = 20
     max_item_uncertainty: float = math.inf
     max_query_uncertainty: float = math.inf
@@ -98,11 +97,6 @@ class Desk:
         if not len(self.uncertainties):
             raise DataError(f"{directory} has no item")
         self._kept: collections.OrderedDict[int, bytes | None] = collections.OrderedDict()
-
-    @property
-    def has_log_var(self) -> bool:
-        """Whether the inclusion test can be asked for."""
-        return self.manifest.variance == "log_var"
 
     @property
     def takes_text(self) -> bool:
@@ -156,10 +150,9 @@ class Desk:
             asked.gaussian,
             settings.k,
             by=settings.by,
-            inside=settings.inside,
             max_query_uncertainty=settings.max_query_uncertainty,
             max_item_uncertainty=settings.max_item_uncertainty,
-            approximate=self._graph == settings.by and not settings.inside,
+            approximate=self._graph == settings.by,
         )
         limit = np.float64(settings.max_item_uncertainty)
         left_out = int((self.uncertainties > limit).sum())

@@ -12,7 +12,6 @@ MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 RANKED = {
     "csd": "by distance, uncertainty included",
     "mean": "by the means alone",
-    "inclusion": "by the inclusion test, which tells what is narrower more than what is near",
 }
 
 
@@ -112,16 +111,15 @@ def _counted(found: Found, desk: Desk) -> str:
     if not shown:
         return ""
     graph = "" if found.answer.exact else ", found by the graph"
-    inside = ", only those inside the query" if found.settings.inside else ""
     one = f"The nearest {kind}" if shown == 1 else f"The best {shown} {kind}s"
-    text = f"{one} of {desk.manifest.count:,} {RANKED[found.settings.by]}{inside}{graph}."
+    text = f"{one} of {desk.manifest.count:,} {RANKED[found.settings.by]}{graph}."
     return f"{text} {_left_out(found, desk)}" if found.left_out else text
 
 
 def _left_out(found: Found, desk: Desk) -> str:
     limit = number(found.settings.max_item_uncertainty)
     if not found.left_out:
-        return "No item is inside the query." if found.settings.inside else ""
+        return ""
     are = "is" if found.left_out == 1 else "are"
     return f"{found.left_out:,} more uncertain than {limit} {are} left out."
 
@@ -131,7 +129,6 @@ def _card(place: int, hit: Hit, picture: bytes | None, found: Found, desk: Desk)
     ranked = {
         "csd": ("distance", number(hit.csd)),
         "mean": ("similarity", f"{hit.score:.3f}".replace("-", MINUS)),
-        "inclusion": ("log ratio", _signed(hit.score)),
     }[by]
     name = hit.text if hit.text is not None else hit.id
     where = _escape("\n".join(dict.fromkeys(x for x in (hit.id, hit.text, hit.uri) if x)))
@@ -172,10 +169,6 @@ def _notice(kind: str, title: str, sentence: str) -> str:
         f'<div class="notice {kind}" role="status"><h2>{_escape(title)}</h2>'
         f"<p>{_escape(sentence)}</p></div>"
     )
-
-
-def _signed(value: float) -> str:
-    return number(value) if value <= 0 else f"+{number(value)}"
 
 
 def _url(jpeg: bytes) -> str:

@@ -17,7 +17,6 @@ VAGUE_TIMES = 4  # Single words of another meaning can be as much vaguer.
 STEPS = 100  # Of a slider, about.
 UNEXPECTED = "Something unexpected happened; the terminal that runs `prolip serve` says more."
 RANKINGS = [("CSD", "csd"), ("Mean only", "mean")]
-INCLUSION = ("Inclusion", "inclusion")
 HINT = (
     '<p class="hint">Limits of the uncertainty, the trace of the covariance; at its right end a '
     "slider limits nothing. The bar of a result is longer the more of the collection is more "
@@ -83,15 +82,10 @@ def blocks(gradio: Any, desk: Desk) -> Any:
                     elem_id="well",
                 )
                 by = gradio.Radio(
-                    [*RANKINGS, INCLUSION] if desk.has_log_var else RANKINGS,
+                    RANKINGS,
                     value="csd",
                     label="Ranked by",
                     elem_id="by",
-                )
-                inside = gradio.Checkbox(
-                    label=f"Only {noun}s inside the query",
-                    visible=desk.has_log_var,
-                    elem_id="inside",
                 )
                 k = gradio.Slider(1, MAX_K, value=20, step=1, label="Results", elem_id="k")
                 items = gradio.Slider(
@@ -114,13 +108,12 @@ def blocks(gradio: Any, desk: Desk) -> Any:
             with gradio.Column(scale=3, min_width=320):
                 shown = gradio.HTML(cards.empty(desk), apply_default_css=False, elem_id="answer")
         asked = gradio.State(None)
-        settings = [by, inside, k, items, queries]
+        settings = [by, k, items, queries]
 
         def read(values: tuple[Any, ...]) -> Settings:
-            ranking, only_inside, number, item_limit, query_limit = values
+            ranking, number, item_limit, query_limit = values
             return Settings(
                 by=ranking,
-                inside=bool(only_inside) and desk.has_log_var,
                 k=min(max(int(number), 1), MAX_K),
                 max_item_uncertainty=of_items.value(float(item_limit)),
                 max_query_uncertainty=of_queries.value(float(query_limit)),
@@ -158,7 +151,7 @@ def blocks(gradio: Any, desk: Desk) -> Any:
         )
         well.input(ask_image, [well, *settings], [asked, well, words, shown], **options)
         gradio.on(
-            [by.input, inside.input, k.release, items.release, queries.release],
+            [by.input, k.release, items.release, queries.release],
             again,
             [asked, *settings],
             shown,
