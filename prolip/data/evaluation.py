@@ -1,7 +1,9 @@
 """A split as an evaluator needs it: images in order, distinct captions, who matches whom."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ class EvalSet:
     records: np.ndarray  # Int32[images]: number of each image's record in the split.
     quarantine: Quarantine  # Records that are left out.
     name: str  # Of the data set, with config, version and split.
+    digest: str  # SHA-256 of all records: stored images, captions and labels, in order.
     _items: Items
     _size: int
     _form: Form
@@ -34,6 +37,21 @@ class EvalSet:
     @property
     def num_images(self) -> int:
         return len(self.records)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What results on this split depend on, beside the model: JSON values.
+
+        It goes by the content of the records, so that corrected captions are other data, and a
+        copy in another folder is not.
+        """
+        return {
+            "split": self.name,
+            "records": self.num_images,
+            "sha256": self.digest,
+            "image_size": self._size,
+            "pixels": self._form,
+        }
 
     def texts(self, captions: Sequence[int]) -> set[str]:
         """Texts of some captions."""
@@ -77,7 +95,8 @@ def eval_set(
     """
     split = split or config.eval_split
     source = open_source(config, split, label_features)
-    items = Items(source, config, upright=form == "exact")
+    items = Items(source, config, upright=form == "exact", hashed=True)
+    digest = hashlib.sha256()
     quarantine = Quarantine(config.max_bad_fraction, source.damage)
     numbers: list[int] = []
     texts: list[tuple[tuple[str, ...], ...]] = []
@@ -87,8 +106,10 @@ def eval_set(
             item = items[number]
         except BadRecord as bad:
             quarantine.add(0, [Bad(number, source.key(number), str(bad))])
+            digest.update(f"{bad}\n".encode())  # A limit like max_pixels changes what is left out.
             continue
         quarantine.add(1, ())
+        digest.update(item.digest)
         numbers.append(number)
         texts.append(item.texts)
         labels.append(item.labels)
@@ -106,6 +127,7 @@ def eval_set(
         records=np.asarray(numbers, np.int32),
         quarantine=quarantine,
         name=f"{source.name} {split}",
+        digest=digest.hexdigest(),
         _items=items,
         _size=image_size,
         _form=form,

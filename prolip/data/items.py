@@ -1,5 +1,7 @@
 """Stored records to decoded ones, with the next good one in the place of a bad one."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ class Item(NamedTuple):
     labels: tuple[str, ...]
     # Cleaned sentences of each text that has several, where sentences may be drawn.
     sentences: Mapping[str, tuple[str, ...]] = {}
+    digest: bytes = b""  # SHA-256 of the stored image, texts and labels; only if asked for.
 
 
 class Found(NamedTuple):
@@ -39,10 +42,19 @@ class Items:
       config: Cleaning, limits, and whether to keep decoded records in memory.
       upright: Give RGB pictures, otherwise in the mode that they are stored in.
       least: Pixels a side that a JPEG keeps at least; 0 decodes it at full size.
+      hashed: Give the digest of each record.
     """
 
-    def __init__(self, source: Source, config: DataConfig, *, upright: bool, least: int = 0):
-        self.source, self._config = source, config
+    def __init__(
+        self,
+        source: Source,
+        config: DataConfig,
+        *,
+        upright: bool,
+        least: int = 0,
+        hashed: bool = False,
+    ):
+        self.source, self._config, self._hashed = source, config, hashed
         self._upright, self._least, self._parts = upright, least, source.parts
         self._kept: dict[int, Item] = {}
         self._bad: dict[int, str] = {}
@@ -102,7 +114,8 @@ class Items:
         if self._upright:
             image = images.rgb(image)
             image.info = {}  # Pillow copies it at every step of an augmentation.
-        return Item(image, texts, captions, record.labels, self._sentences(record))
+        digest = record_digest(record) if self._hashed else b""
+        return Item(image, texts, captions, record.labels, self._sentences(record), digest)
 
     def _sentences(self, record: Record) -> dict[str, tuple[str, ...]]:
         if self._config.caption_sampling == "whole":
@@ -115,3 +128,11 @@ class Items:
             if len(parts) > 1:
                 found[clean(text, cleaning)] = parts
         return found
+
+
+def record_digest(record: Record) -> bytes:
+    """SHA-256 of what a record says, wherever it is stored: image, captions and labels."""
+    texts = json.dumps([record.captions, record.labels]).encode()
+    digest = hashlib.sha256(f"{len(texts)} ".encode() + texts)
+    digest.update(record.image)
+    return digest.digest()

@@ -97,11 +97,7 @@ def evaluate_workdir(
             config=evaluation_id(
                 config.eval,
                 config.data,
-                {
-                    "split": split.name,
-                    "records": split.num_images,
-                    "cleaning": config.data.tokenizer.cleaning,
-                },
+                split.identity | {"cleaning": config.data.tokenizer.cleaning},
             ),
             evaluate=with_sets(leader, beside),
             step=step,
