@@ -29,8 +29,13 @@ class Probe(NamedTuple):
     penalty: float
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Int[rows]: the class of the largest score, the lower one of equals."""
-        x = (np.asarray(features, np.float64) - self.mean) / self.deviation
+        """Int[rows]: the class of the largest score, the lower one of equals.
+
+        Raises:
+          ValueError: a feature is not a number; the row is named.
+        """
+        x = _numbers(features)
+        x = (x - self.mean) / self.deviation
         return (x @ self.weights + self.offset).argmax(1)
 
 
@@ -49,11 +54,9 @@ def fit(features: np.ndarray, labels: np.ndarray, num_classes: int) -> Probe:
     Raises:
       ValueError: no rows, or a feature that is not a number; the row is named.
     """
-    x = np.asarray(features, np.float64)
+    x = _numbers(features)
     if not len(x):
         raise ValueError("a probe needs training images")
-    if (bad := ~np.isfinite(x).all(1)).any():
-        raise ValueError(f"the features of row {int(np.argmax(bad))} are not numbers")
     mean, deviation = x.mean(0), x.std(0)
     deviation = np.where(deviation > 1e-12, deviation, 1.0)
     x = (x - mean) / deviation
@@ -157,3 +160,10 @@ def evaluate(context: Context) -> EvalResult:
         metrics |= {f"probe/{feature}/{name}": float(value) for name, value in values.items()}
         arrays |= {f"{feature}_image": labelled, f"{feature}_predicted": predicted}
     return EvalResult(finite(metrics), arrays)
+
+
+def _numbers(features: np.ndarray) -> np.ndarray:
+    x = np.asarray(features, np.float64)
+    if (bad := ~np.isfinite(x).all(1)).any():
+        raise ValueError(f"the features of row {int(np.argmax(bad))} are not numbers")
+    return x

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from prolip.config import SlotsConfig
-from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, take, variance_trace
+from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, take
+from prolip.evals.csd import terms
 from prolip.evals.given import Embeddings, as_gaussian, both_rankings, match_lists, transpose
 from prolip.evals.metrics import KS, QueryMetrics, from_rankings, joined, summary, top_k
 from prolip.evals.ranking import ranked_blocks
@@ -28,17 +29,19 @@ def retrieval(
 ) -> dict[str, float]:
     """Extended-positive retrieval both ways, by uncertainty-aware and by mean-only ranking.
 
-    The uncertainty-aware ranking is by mean product minus half the retrieved item's trace, which
-    orders the gallery as the sampled distance (CSD) does where means are unit. Source:
-    naver-ai/prolip `src/prolip_train/zero_shot_unc.py`.
+    The uncertainty-aware ranking is by the sampled distance, CSD = |mean difference|^2 + both
+    traces; that by means alone leaves out the traces. Where means are unit, this is the order of
+    the mean product minus half the retrieved item's trace. Source: naver-ai/prolip
+    `src/prolip_train/zero_shot_unc.py`.
 
     Scores are made a block of queries at a time, split over the local devices; no matrix of all
     pairs exists. Ties are broken by the lower index, and equal embeddings do tie. A query without
     positives is left out and counted.
 
     Args:
-      images: N Gaussians of any model, float arrays [N, dim]; or an array [N, dim] of points, such
-        as CLIP's, which are made unit and get zero variance: both rankings are then the cosine's.
+      images: N Gaussians of any model, float arrays [N, dim], means of any length; or an array
+        [N, dim] of points, such as CLIP's, which are made unit and get zero variance: both rankings
+        are then the cosine's.
       texts: M Gaussians, or an array [M, dim].
       positives: for each text the images that match it: M lists of indices, or a boolean [M, N].
       ks: at which K recall is measured, and nDCG at the largest.
@@ -121,15 +124,14 @@ def scorer(
 ) -> Callable[[Any], np.ndarray]:
     """Gives the scores [rows, gallery] of the queries that a slice or an index array selects.
 
-    Products are summed in float64 and rounded to float32, so that equal items tie whatever the
-    block size, and the rule for ties decides between them.
+    Scores order the gallery as the CSD does. Products are summed in float64 and rounded to float32,
+    so that equal items tie whatever the block size, and the rule for ties decides between them.
     """
-    mean = np.asarray(gallery.mean, np.float64).T
-    half_trace = 0.0 if mean_only else variance_trace(gallery) / 2
-    query_mean = np.asarray(queries.mean)
+    asked, items, half, _ = terms(queries, gallery, mean_only, slots)
     if slots.count > 1:
-        return lambda rows: np.asarray(mean_set_similarity(query_mean[rows], gallery.mean, slots))
-    return lambda rows: (query_mean[rows].astype(np.float64) @ mean - half_trace).astype(np.float32)
+        return lambda rows: np.asarray(mean_set_similarity(asked[rows], items, slots))
+    mean = np.asarray(items, np.float64).T
+    return lambda rows: (asked[rows].astype(np.float64) @ mean - half).astype(np.float32)
 
 
 def evaluate(context: Context) -> EvalResult:
