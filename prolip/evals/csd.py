@@ -66,7 +66,7 @@ def check_numbers(good: np.ndarray, kind: str) -> None:
 
 
 def is_unit(mean: Any) -> bool:
-    """Whether all means [batch, dim] have length 1, up to the rounding of float32."""
+    """Returns True if all means [batch, dim] have length 1, up to the rounding of float32."""
     return bool((np.abs(squared_length(mean) - 1) <= UNIT_TOLERANCE).all())
 
 
