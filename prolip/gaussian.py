@@ -9,6 +9,8 @@ Computation is in float32 at least: bfloat16 embeddings are widened first, float
 A log-variance of minus infinity is a point. Where a comparison has a limit as the variance goes to
 zero, that is its value, which may be infinite. Two equal points are at distance zero, neither of
 two points includes the other, and one dimension in which they differ makes their overlap zero.
+
+Longer than most files here, as each comparison has its two forms beside each other.
 """
 
 from collections.abc import Callable
@@ -164,6 +166,7 @@ def inclusion_terms(
     formed: with t = log_var_b - log_var_a, the logs of the two curvatures differ by
     log(2 + e^-t) - log(1 + 2 e^-t), and b^2/4a - c = -(mean difference)^2 / (var_a + 2 var_b).
     """
+    mean_a, log_var_a, mean_b, log_var_b = map(_wide, (mean_a, log_var_a, mean_b, log_var_b))
     log_var_a, log_var_b = _unless_points(log_var_a, log_var_b)
     t = log_var_b - log_var_a
     near = jnp.clip(t, -40, 40)  # Beyond, the curvatures differ by log(2) or its negative.
@@ -197,6 +200,7 @@ def log_overlap_terms(
     form: Literal["exact", "released"] = "exact",
 ) -> jax.Array:
     """`log_overlap` of each dimension by itself; broadcasts."""
+    mean_a, log_var_a, mean_b, log_var_b = map(_wide, (mean_a, log_var_a, mean_b, log_var_b))
     # The log of the curvature is this less log_var_a and log_var_b, which the normaliser has too.
     curvature = eps + jnp.logaddexp(log_var_b, log_var_a - LN_2)
     normaliser = -log_var_a / 2

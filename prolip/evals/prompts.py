@@ -114,8 +114,8 @@ def mixture_weights(
     variance = variance * multiplier + floor
     if not ((powers > 0).all() and (variance > 0).all()):
         raise ValueError(
-            "prompts of zero variance can't be weighted by it: a point explains nothing but itself; "
-            "give prior='uniform' and a floor above 0"
+            "prompts of zero variance can't be weighted: a point explains nothing but itself; give "
+            "prior='uniform' and a floor above 0"
         )
     start = 1 / powers
     if form == "released":

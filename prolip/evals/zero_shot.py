@@ -97,11 +97,10 @@ def zero_shot(
       ValueError: an embedding is not a number, or a label is not a class.
     """
     labels = np.asarray(labels)
-    if (bad := (labels < 0) | (labels >= len(classes.mean))).any():
+    count = len(classes.mean)
+    if (bad := (labels < 0) | (labels >= count)).any():
         image = int(np.argmax(bad))
-        raise ValueError(
-            f"image {image} has the label {labels[image]}, but there are {len(classes.mean)} classes"
-        )
+        raise ValueError(f"image {image} has label {labels[image]}, but there are {count} classes")
     uncertainty = variance_trace(images)
     result = {"num_classes": float(len(classes.mean)), "num_images": float(len(labels))}
     for variant, mean_only in (("", False), ("mean/", True)):
