@@ -45,6 +45,8 @@ class EvalResult:
     metrics: dict[str, float]  # Finite; what is not defined for this data is left out.
     arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)  # JSON.
+    # Names of metrics that this data or model does not define, and why: shown in their place.
+    undefined: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 Evaluator = Callable[[Context], EvalResult]

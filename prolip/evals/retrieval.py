@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from prolip.config import SlotsConfig
+from prolip.evals.chance import of_rankings
 from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, take
 from prolip.evals.csd import terms
 from prolip.evals.given import Embeddings, as_gaussian, both_rankings, match_lists, transpose
@@ -135,17 +136,34 @@ def scorer(
 
 
 def evaluate(context: Context) -> EvalResult:
-    """Metrics under `retrieval/`, and results of some captions and images to look at."""
+    """Metrics under `retrieval/`, with those of random orders, and some results to look at."""
     block = context.config.block
     metrics = retrieval(
         context.images, context.texts, context.positives, block=block, slots=context.slots
     )
+    metrics |= chances(context.positives, len(context.images.mean))
     named = {f"retrieval/{name}": value for name, value in metrics.items()}
     notes = {
         "captions": _caption_examples(context, _spread(context, EXAMPLES)),
         "images": _image_examples(context),
     }
     return EvalResult(finite(named), {}, notes)
+
+
+def chances(positives: Sequence[np.ndarray], num_images: int) -> dict[str, float]:
+    """`<task>/chance/<metric>`: what random orders get, for the tasks over all of both sides."""
+    matches = np.array([len(row) for row in positives])
+    own = np.array([len(row) for row in transpose(positives, num_images)])
+    tasks = {
+        "text_to_image": (matches, num_images),
+        "text_to_image_multiple": (matches[matches > 1], num_images),
+        "image_to_text": (own, len(matches)),
+    }
+    return {
+        f"{task}/chance/{name}": value
+        for task, (counts, gallery) in tasks.items()
+        for name, value in of_rankings(counts, gallery).items()
+    }
 
 
 def _caption_examples(context: Context, chosen: list[int]) -> list[dict[str, Any]]:

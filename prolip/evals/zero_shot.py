@@ -91,7 +91,8 @@ def zero_shot(
     Returns:
       `top1`, `top5` (with more than five classes), `class_top1` (mean over classes), by the
       uncertainty-aware logits, and under `mean/` by the mean-only ones; `bins_pearson_top1` and
-      `bins_spearman_top1` (of accuracy with the number of the uncertainty bin); `num_classes`.
+      `bins_spearman_top1` (of accuracy with the number of the uncertainty bin); `num_classes`;
+      `majority`, the largest class's share, which always answering that class would get.
 
     Raises:
       ValueError: an embedding is not a number, or a label is not a class.
@@ -102,14 +103,15 @@ def zero_shot(
         image = int(np.argmax(bad))
         raise ValueError(f"image {image} has label {labels[image]}, but there are {count} classes")
     uncertainty = variance_trace(images)
-    result = {"num_classes": float(len(classes.mean)), "num_images": float(len(labels))}
+    result = {"num_classes": float(count), "num_images": float(len(labels))}
+    result["majority"] = float(np.bincount(labels).max() / len(labels))
     for variant, mean_only in (("", False), ("mean/", True)):
         best = best_classes(images, classes, 5, mean_only=mean_only, block=block, slots=slots)
         hits = best == labels[:, None]
         correct = hits[:, 0]
         result[f"{variant}top1"] = float(correct.mean())
         result[f"{variant}class_top1"] = class_mean(correct, labels)
-        if len(classes.mean) > 5:
+        if count > 5:
             result[f"{variant}top5"] = float(hits.any(1).mean())
         if len(labels) >= bins and np.ptp(uncertainty) > 0:
             bin_of = uncertainty_bins(correct, uncertainty, bins)
