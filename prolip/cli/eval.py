@@ -42,6 +42,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a ready evaluation set besides, 'imagenet=/data/imagenet/val'; may be repeated",
     )
     parser.add_argument(
+        "--evaluators",
+        default="",
+        metavar="NAME,NAME",
+        help="these, in place of the configuration's evaluators and sets: 'calibration,probe';\n"
+        "what a step has been evaluated by before stays; --list has the names",
+    )
+    parser.add_argument(
         "--summary",
         action="store_true",
         help="evaluate nothing; print the table over the steps that have been evaluated, which\n"
@@ -76,13 +83,17 @@ def run(args: argparse.Namespace) -> int:
     from prolip.config import ConfigError
 
     if args.summary:
-        if args.model or args.watch or args.sets or args.step is not None:
+        if args.model or args.watch or args.sets or args.evaluators or args.step is not None:
             raise ConfigError("--summary evaluates nothing: give it --workdir, and --json or not")
         show(args.workdir, args.json)
         return 0
     if args.json not in (None, STDOUT) and not Path(args.json).expanduser().parent.is_dir():
         raise ConfigError(f"--json: {Path(args.json).expanduser().parent} is no folder")
     return _model(args) if args.model else _workdir(args)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
 
 
 def _say(args: argparse.Namespace) -> Callable[[str], Any]:
@@ -106,6 +117,7 @@ def _workdir(args: argparse.Namespace) -> int:
             say=_say(args),
             signs=watchdog,
             sets=args.sets,
+            evaluators=_names(args.evaluators),
         )
     if jax.process_index() == 0 and not outcome.stopped:
         show(args.workdir, args.json)
@@ -118,6 +130,8 @@ def _model(args: argparse.Namespace) -> int:
 
     if args.watch:
         raise ConfigError("--watch is for a --workdir; a model does not change")
+    if args.evaluators:
+        raise ConfigError("--evaluators is for a --workdir, whose configuration names the data")
     if args.batch < 1 or args.threads < 1:
         raise ConfigError("--batch and --threads are at least 1")
     target = Path("eval.json" if args.json in (None, STDOUT) else args.json).expanduser()

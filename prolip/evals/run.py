@@ -32,6 +32,7 @@ def evaluate_workdir(
     say: Callable[[str], Any] = print,
     signs: Signs | None = None,
     sets: Sequence[str] = (),
+    evaluators: Sequence[str] = (),
 ) -> Outcome:
     """Evaluates the step, or all that have not been, or all that a trainer goes on to write.
 
@@ -46,6 +47,8 @@ def evaluate_workdir(
       say: gets a sentence for each event.
       signs: of life, for a watchdog.
       sets: evaluation sets besides those of the configuration; one of the same name counts instead.
+      evaluators: instead of the evaluators and sets of the configuration; `sets` still count. What
+        is in the ledger stays, as an evaluation's identity does not depend on which others ran.
 
     Raises:
       ConfigError: no run there (when it isn't watched), or an evaluator or set that doesn't exist.
@@ -55,18 +58,26 @@ def evaluate_workdir(
     say = say if jax.process_index() == 0 else lambda _: None
     addresses(sets)  # A slip is told before a run is waited for.
     config = _await_config(workdir, watch, poll_seconds, say, signs)
-    for name in config.eval.evaluators:
+    names, given_by = (
+        (evaluators, "--evaluators")
+        if evaluators
+        else (
+            config.eval.evaluators,
+            "config.eval.evaluators",
+        )
+    )
+    for name in names:
         try:
             evaluator(name)
         except ValueError as error:
-            raise ConfigError(f"config.eval.evaluators: {error}") from error
+            raise ConfigError(f"{given_by}: {error}") from error
     split = eval_set(config.data, config.model.image.image_size, config.eval.label_features)
     say(
         f"evaluating on {split.name}: {split.num_images} images, {len(split.captions)} captions, "
-        f"by {', '.join(config.eval.evaluators)}"
+        f"by {', '.join(names)}"
     )
     threads = max(1, config.data.num_threads)
-    opened = open_sets((*config.eval.sets, *sets), threads)
+    opened = open_sets((*(() if evaluators else config.eval.sets), *sets), threads)
     for one in opened:
         say(f"evaluating on {one.sentence}")
     with CheckpointStore(workdir.checkpoints, write=False) as store:
@@ -93,7 +104,7 @@ def evaluate_workdir(
         outcome = evaluate_steps(
             workdir.path,
             store=store,
-            evaluators=(*config.eval.evaluators, *beside.names),
+            evaluators=(*names, *beside.names),
             config=evaluation_id(
                 config.eval,
                 config.data,

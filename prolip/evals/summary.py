@@ -64,7 +64,7 @@ class Summary:
 
     @property
     def guesses(self) -> dict[str, float]:
-        """What a model that knows nothing would get, of the headline metrics where that is known."""
+        """Headline values of a model that knows nothing, where they are known."""
         found = {name: guess(name, self.steps.values()) for name, *_ in self.columns}
         return {name: value for name, value in found.items() if value is not None}
 
