@@ -156,6 +156,7 @@ def _model(args: argparse.Namespace) -> int:
 
 SHOWN = (
     *("top1", "top5", "class_top1", "real/top1", "map"),
+    *("filtered/top1", "bprw_transductive/top1"),
     *("text_to_image/recall@1", "text_to_image/recall@5", "text_to_image/recall@10"),
     *("image_to_text/recall@1", "image_to_text/recall@5", "image_to_text/recall@10", "rsum"),
     *("eccv/text_to_image/map_at_r", "eccv/image_to_text/map_at_r"),

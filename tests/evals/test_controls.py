@@ -42,7 +42,7 @@ def relation():
     return group, own + [np.flatnonzero(group == g) for g in range(GROUPS)]
 
 
-def context(kind: str, scale=40.0, bias=-16.0) -> Context:
+def context(kind: str, scale=40.0, bias=-20.0) -> Context:
     rng = np.random.default_rng(0)
     group, positives = relation()
     captions = len(positives)

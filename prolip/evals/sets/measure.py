@@ -10,6 +10,7 @@ from prolip.evals.benchmarks import annotations, coco, hierarcaps
 from prolip.evals.context import ONE_SLOT, EvalResult, finite, joined, variance_trace
 from prolip.evals.metrics import KS, blocks
 from prolip.evals.multi_label import LEFT_OUT, RIGHT, average_precisions, right_answers
+from prolip.evals.prompt_choice import choices
 from prolip.evals.retrieval import chances, retrieval
 from prolip.evals.sets.listing import Captions
 from prolip.evals.sets.opened import Opened
@@ -97,6 +98,13 @@ def _classified(
         assert listing.valid is not None
         return EvalResult(_several(images, classes, listing.valid, slots), arrays, notes)
     values = zero_shot(images, classes, listing.labels, config.bins, config.block, slots)
+
+    if opened.choose:
+        if slots.count > 1 or not np.isfinite(np.asarray(classes.log_var)).all():
+            raise ConfigError(f"{opened.name}: choose=bprw needs a model with variances")
+        prompts = encode_text(prompts_of(listing.names, templates))
+        count = len(listing.names)
+        values |= choices(prompts, images, listing.labels, count, config.block)
 
     def answers(mean_only: bool) -> np.ndarray:
         how: dict[str, Any] = {"mean_only": mean_only, "block": config.block, "slots": slots}
