@@ -77,8 +77,8 @@ def csd_paired(a: Gaussian, b: Gaussian) -> Float[Array, " n"]:
 def wasserstein2(a: Gaussian, b: Gaussian) -> Float[Array, "n m"]:
     """Squared 2-Wasserstein distance: |mean difference|^2 + |difference of deviations|^2."""
     # Differences before squares: traces that nearly cancel would leave their rounding alone.
-    sides = (Gaussian(x.mean, _deviation(x)) for x in (a, b))
-    return _pairs(lambda m, s, n, t: (m - n) ** 2 + (s - t) ** 2, *sides)
+    first, second = (Gaussian(x.mean, _deviation(x)) for x in (a, b))
+    return _pairs(lambda m, s, n, t: (m - n) ** 2 + (s - t) ** 2, first, second)
 
 
 def wasserstein2_paired(a: Gaussian, b: Gaussian) -> Float[Array, " n"]:

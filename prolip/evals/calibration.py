@@ -176,7 +176,13 @@ def pair_calibration(
         bin_of = _fine_bins(logits, threshold)
         fine += _binned(bin_of, probability, match, FINE + 1)[:, :FINE]
     return PairCalibration(
-        pairs, matches, *scores.tolist(), Reliability(*wide), Reliability(*fine), threshold
+        pairs,
+        matches,
+        squares=float(scores[0]),
+        log_loss=float(scores[1]),
+        all=Reliability(*wide),
+        likely=Reliability(*fine),
+        threshold=threshold,
     )
 
 

@@ -58,7 +58,7 @@ def terms(
     return Terms(query, mean, half, (squared_length(query) - 1) / 2)
 
 
-def check_numbers(good: np.ndarray, kind: str) -> None:
+def check_numbers(good: Any, kind: str) -> None:
     """Raises ValueError for the first row that is False: `kind` says what it is."""
     if not good.all():
         row, bad = int(np.argmin(good)), int((~good).sum())

@@ -129,13 +129,15 @@ def evaluate(context: Context) -> EvalResult:
     """Metrics under `probe/<label feature>/`, for each of `eval.label_features`.
 
     `top1` and `class_top1` (mean over classes) by cross-validation over the evaluation split,
-    `majority` (the largest class's share: what knowing nothing gives), `<k>_shot` with
+    `majority` (the largest class's share), `pixels_top1` (the same probe of the pictures shrunk to
+    8 x 8 pixels: what needs no model, and random weights keep most of it), `<k>_shot` with
     `<k>_shot_classes`, `num_classes`. A factor that captions never mention, or get wrong, should
     fall towards `majority` (arXiv 2504.10143).
     """
     metrics: dict[str, float] = {}
     arrays: dict[str, np.ndarray] = {}
     means = np.asarray(context.images.mean)
+    pixels = context.pixels() if context.pixels and context.config.label_features else None
     for feature in context.config.label_features:
         if feature not in context.labels:
             known = ", ".join(context.labels) or "none"
@@ -154,6 +156,8 @@ def evaluate(context: Context) -> EvalResult:
             "majority": np.bincount(labels).max() / len(labels),
             "num_classes": len(names),
         }
+        if pixels is not None:
+            values["pixels_top1"] = (cross_validated(pixels[labelled], labels) == labels).mean()
         for shots in SHOTS:
             accuracy, classes = few_shot(features, labels, shots)
             values |= {f"{shots}_shot": accuracy, f"{shots}_shot_classes": classes}

@@ -62,13 +62,17 @@ def evaluate(context: Context) -> EvalResult:
     Needs variances, and several templates in `eval.templates`: with one there is nothing to choose.
 
     Raises:
-      ValueError: there is one template, no variance, or embeddings are sets.
+      ValueError: a label feature that the data set does not have.
     """
     templates = context.config.templates
+    reason = ""
     if len(templates) < 2:
-        raise ValueError("eval.templates has one template: there is nothing to choose from")
+        reason = "eval.templates has one template, so there is nothing to choose from"
     if context.slots.count > 1 or not np.isfinite(np.asarray(context.texts.log_var)).all():
-        raise ValueError("prompts are chosen by their variances, which this model does not have")
+        reason = "prompts are chosen by their variances, which this model does not have"
+    if reason:
+        names = (f"prompts/{f}/bprw_transductive/top1" for f in context.config.label_features)
+        return EvalResult({}, undefined=dict.fromkeys(names, reason))
     metrics: dict[str, float] = {}
     for feature in context.config.label_features:
         if feature not in context.labels:

@@ -146,14 +146,18 @@ def guess(metric: str, steps: Iterable[Metrics]) -> float | None:
     """What a model that knows nothing gets in a metric; None where that is not known.
 
     Random orders of `recall@1` stand as `chance/recall@1` beside it, and always answering the
-    largest class as `majority` beside `top1`.
+    largest class as `majority` beside `top1`, with a probe of tiny pictures as `pixels_top1`.
     """
     if any(re.fullmatch(pattern, metric) for pattern in ZERO):
         return 0.0
     path, slash, last = metric.rpartition("/")
     path = path.removesuffix("/mean")
-    names = (f"{path}{slash}chance/{last}", f"{path}{slash}majority" if last == "top1" else "")
-    known = [values[name] for values in steps for name in names if name in values]
+    names = [f"{path}{slash}chance/{last}"]
+    if last == "top1":
+        names += [f"{path}{slash}majority", f"{path}{slash}pixels_top1"]
+    known = [
+        max(values[n] for n in names if n in values) for values in steps if {*names} & {*values}
+    ]
     return known[-1] if known else None
 
 

@@ -139,7 +139,7 @@ def best_classes(
     check_numbers(np.isfinite(np.asarray(images.mean)).all(-1), "image")
     trace = variance_trace(classes)
     check_numbers(np.isfinite(np.asarray(classes.mean)).all(-1) & np.isfinite(trace), "class")
-    lengths = np.float32(0)
+    lengths = np.zeros(1, np.float32)
     if slots.count == 1 and not is_unit(classes.mean):
         lengths = (LOGIT_SCALE * (squared_length(classes.mean) - 1) / 2).astype(np.float32)
     best = []

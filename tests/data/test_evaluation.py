@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from toy import make_set, png, rows
 
+from prolip.config import DataConfig
 from prolip.data.evaluation import eval_set
 from prolip.data.image import decode, inference_image
 from prolip.data.records import Caption, DataError
@@ -83,3 +84,27 @@ def test_emoji_levels_are_what_their_names_say(emoji):
     assert level["petri dish"] == "name" and matches["petri dish"] == 1
     assert level["animals nature"] == "group" and matches["animals nature"] > 10
     assert len(data.captions) == len(level) == 823
+
+
+def test_identity_goes_by_what_the_records_say_and_not_by_where_they_are(tmp_path):
+    def split(folder, caption="a thing", label="one", seed=0, **options):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "0.png").write_bytes(png(seed))
+        line = f"image,caption,kind\n0.png,{caption},{label}\n"
+        (tmp_path / folder / "test.csv").write_text(line)
+        config = DataConfig(
+            name="table",
+            data_dir=str(tmp_path / folder),
+            eval_split="test.csv",
+            caption_features=("caption",),
+            caption_weights=(1.0,),
+            **options,
+        )
+        return eval_set(config, 8, ["kind"]).identity
+
+    first = split("a")
+    assert split("b") == first  # A copy.
+    assert split("a", caption="a thong") != first  # As many bytes.
+    assert split("a", label="two") != first
+    assert split("a", seed=1) != first
+    assert split("a") == first
