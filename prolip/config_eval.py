@@ -16,6 +16,7 @@ EvaluatorName = Literal[
     "probe",
     "multiplicity",
     "annotation",
+    "prompts",
 ]
 
 

@@ -167,3 +167,63 @@ def test_zero_variance_is_a_point(key):
     np.testing.assert_array_equal(point.uncertainty, 0)
     np.testing.assert_allclose(g.similarity(point, point), point.mean @ point.mean.T, atol=1e-6)
     np.testing.assert_allclose(jnp.diag(g.csd(point, point)), 0, atol=1e-6)
+
+
+POINT, OTHER, WIDE = range(3)
+INF = np.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("csd", [0, 1, 2, 2]),
+        ("wasserstein2", [0, 1, 2, 2]),
+        ("kl", [0, INF, INF, INF]),
+        ("symmetric_kl", [0, INF, INF, INF]),
+        ("bhattacharyya", [0, INF, INF, INF]),
+        ("expected_likelihood", [INF, -INF, -np.log(2 * np.pi), -np.log(2 * np.pi)]),
+        ("inclusion", [0, 0, INF, -INF]),
+    ],
+)
+def test_comparisons_with_points_have_their_limits(name, expected):
+    """A point at (0, 0), one at (0, 1), and a Gaussian at (0, 0) of variance 1."""
+    mean = jnp.array([[0.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    given = Gaussian(mean, jnp.array([[-INF] * 2, [-INF] * 2, [0.0, 0.0]]))
+    rows, columns = jnp.array([POINT, POINT, POINT, WIDE]), jnp.array([POINT, OTHER, WIDE, POINT])
+    pairs = getattr(g, name)(given, given)[rows, columns]
+    a, b = (Gaussian(*(x[i] for x in given)) for i in (rows, columns))
+    paired = getattr(g, f"{name}_paired")(a, b)
+    for found in (pairs, paired):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_overlap_with_a_point_is_a_density():
+    mean, log_var = jnp.zeros((3, 1)).at[1].set(1.0), jnp.array([[-INF], [-INF], [0.3]])
+    given = Gaussian(mean, log_var)
+    overlap = g.log_overlap(given, given)
+    assert overlap[POINT, OTHER] == -INF and overlap[POINT, WIDE] == INF
+    density = stats.norm(0, np.exp(0.15)).logpdf(1.0)
+    constant = np.log(np.pi) / 2 - 1.5 * np.log(2 * np.pi)
+    assert overlap[WIDE, OTHER] + constant == pytest.approx(2 * density, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_variances_below_float32_give_no_nan(name):
+    levels = jnp.repeat(jnp.array([-90.0, -200.0, -1e4, 0.0]), 2)[:, None]
+    mean = jnp.tile(jnp.array([[0.6, 0.8], [1.0, 0.0]]), (4, 1))
+    given = Gaussian(mean, jnp.broadcast_to(levels, (8, 2)))
+    found = getattr(g, name)(given, given)
+    assert not np.isnan(found).any()
+    if name not in ("csd", "similarity", "expected_likelihood"):
+        np.testing.assert_allclose(jnp.diag(found), 0, atol=1e-5)
+
+
+def test_wasserstein2_of_neighbours_equals_float64(key):
+    """Traces of 10 and distances of 1e-7: what is left of sums in float32 would be rounding."""
+    a = draw(key, 6, 32, log_var=-1.0)
+    b = Gaussian(a.mean + 1e-5, a.log_var + 1e-4)
+    wide = [np.asarray(x, np.float64) for x in (a.mean, b.mean, a.log_var, b.log_var)]
+    mean_a, mean_b, deviation_a, deviation_b = *wide[:2], *(np.exp(x / 2) for x in wide[2:])
+    expected = ((mean_a[:, None] - mean_b) ** 2 + (deviation_a[:, None] - deviation_b) ** 2).sum(-1)
+    np.testing.assert_allclose(g.wasserstein2(a, b), expected, rtol=1e-2)
+    assert expected.min() < 1e-6

@@ -42,6 +42,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a ready evaluation set besides, 'imagenet=/data/imagenet/val'; may be repeated",
     )
     parser.add_argument(
+        "--evaluators",
+        default="",
+        metavar="NAME,NAME",
+        help="these, in place of the configuration's evaluators and sets: 'calibration,probe';\n"
+        "what a step has been evaluated by before stays; --list has the names",
+    )
+    parser.add_argument(
         "--summary",
         action="store_true",
         help="evaluate nothing; print the table over the steps that have been evaluated, which\n"
@@ -82,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from prolip.config import ConfigError
 
     if args.summary:
-        if args.model or args.watch or args.sets or args.step is not None:
+        if args.model or args.watch or args.sets or args.evaluators or args.step is not None:
             raise ConfigError("--summary evaluates nothing: give it --workdir, and --json or not")
         show(args.workdir, args.json, args.out)
         return 0
@@ -91,6 +98,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json not in (None, STDOUT) and not Path(args.json).expanduser().parent.is_dir():
         raise ConfigError(f"--json: {Path(args.json).expanduser().parent} is no folder")
     return _model(args) if args.model else _workdir(args)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
 
 
 def _say(args: argparse.Namespace) -> Callable[[str], Any]:
@@ -115,6 +126,7 @@ def _workdir(args: argparse.Namespace) -> int:
             signs=watchdog,
             sets=args.sets,
             results=Path(args.out).expanduser() if args.out else None,
+            evaluators=_names(args.evaluators),
         )
     if jax.process_index() == 0 and not outcome.stopped:
         show(args.workdir, args.json, args.out)
@@ -127,6 +139,8 @@ def _model(args: argparse.Namespace) -> int:
 
     if args.watch:
         raise ConfigError("--watch is for a --workdir; a model does not change")
+    if args.evaluators:
+        raise ConfigError("--evaluators is for a --workdir, whose configuration names the data")
     if args.batch < 1 or args.threads < 1:
         raise ConfigError("--batch and --threads are at least 1")
     target = Path("eval.json" if args.json in (None, STDOUT) else args.json).expanduser()
@@ -151,6 +165,7 @@ def _model(args: argparse.Namespace) -> int:
 
 SHOWN = (
     *("top1", "top5", "class_top1", "real/top1", "map"),
+    *("filtered/top1", "bprw_transductive/top1"),
     *("text_to_image/recall@1", "text_to_image/recall@5", "text_to_image/recall@10"),
     *("image_to_text/recall@1", "image_to_text/recall@5", "image_to_text/recall@10", "rsum"),
     *("eccv/text_to_image/map_at_r", "eccv/image_to_text/map_at_r"),

@@ -57,15 +57,25 @@ def _table(found: Any, columns: list[tuple[str, str, str]]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
+    from prolip.evals.summary import NOT_DEFINED
+
     table = Table()
     table.add_column("step", justify="right", vertical="bottom", no_wrap=True)
     for _, title, subtitle in columns:
         table.add_column(f"{escape(title)}\n{escape(subtitle)}", justify="right", no_wrap=True)
     for step, metrics in found.steps.items():
         best = step == found.best
-        values = [metrics.get(name) for name, *_ in columns]
-        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        reasons = found.undefined.get(step, {})
+        cells = [
+            f"{metrics[name]:.4f}" if name in metrics else NOT_DEFINED if name in reasons else ""
+            for name, *_ in columns
+        ]
         table.add_row(f"best {step}" if best else f"{step}", *cells, style="bold" if best else None)
+    guesses = [found.guesses.get(name) for name, *_ in columns]
+    if found.steps and any(value is not None for value in guesses):
+        cells = ["" if value is None else f"{value:.4f}" for value in guesses]
+        table.add_section()
+        table.add_row("guessing", *cells, style="dim")
     return table
 
 

@@ -1,7 +1,9 @@
 """A split as an evaluator needs it: distinct images and captions, and which of them match."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,7 @@ class EvalSet:
     quarantine: Quarantine  # Records that are left out.
     notes: tuple[str, ...]  # Sentences on what the numbers of the split hide.
     name: str  # Of the data set, with config, version and split.
+    digest: str  # SHA-256 of all records: stored images, captions and labels, in order.
     _items: Items
     _size: int
     _form: Form
@@ -39,6 +42,21 @@ class EvalSet:
     @property
     def num_images(self) -> int:
         return len(self.records)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What results on this split depend on, beside the model: JSON values.
+
+        It goes by the content of the records, so that corrected captions are other data, and a
+        copy in another folder is not.
+        """
+        return {
+            "split": self.name,
+            "records": self.num_images,
+            "sha256": self.digest,
+            "image_size": self._size,
+            "pixels": self._form,
+        }
 
     def texts(self, captions: Sequence[int]) -> set[str]:
         """Texts of some captions."""
@@ -82,7 +100,8 @@ def eval_set(
     """
     split, form = split or config.eval_split, form or config.form
     source = open_source(config, split, label_features)
-    items = Items(source, config, upright=form == "exact")
+    items = Items(source, config, upright=form == "exact", hashed=True)
+    digest = hashlib.sha256()
     quarantine = Quarantine(config.max_bad_fraction, source.damage)
     images = _Images()
     for number in range(len(source)):
@@ -90,8 +109,10 @@ def eval_set(
             item = items[number]
         except BadRecord as bad:
             quarantine.add(0, [Bad(number, source.key(number), str(bad))])
+            digest.update(f"{bad}\n".encode())  # A limit like max_pixels changes what is left out.
             continue
         quarantine.add(1, ())
+        digest.update(item.digest)
         images.add(number, item)
     if not images.numbers:
         reasons = ", ".join(f"{n:,} x {reason}" for reason, n in quarantine.reasons.items())
@@ -112,6 +133,7 @@ def eval_set(
         quarantine=quarantine,
         notes=images.notes(),
         name=f"{source.name} {split}",
+        digest=digest.hexdigest(),
         _items=items,
         _size=image_size,
         _form=form,

@@ -1,7 +1,9 @@
 """Stored records to decoded ones, with the next good one in the place of a bad one."""
 
 import contextlib
+import hashlib
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -25,6 +27,7 @@ class Item(NamedTuple):
     # Cleaned sentences of each text that has several, where sentences may be drawn.
     sentences: Mapping[str, tuple[str, ...]] = {}
     image_id: bytes = bytes(8)  # `image.image_id`.
+    digest: bytes = b""  # SHA-256 of the stored image, texts and labels; only if asked for.
 
 
 class Found(NamedTuple):
@@ -44,6 +47,7 @@ class Items:
       upright: Give RGB pictures, otherwise in the mode that they are stored in.
       least: Pixels a side that a JPEG keeps at least; 0 decodes it at full size.
       other_captions: Whether an item knows the captions of other records with the same image.
+      hashed: Give the digest of each record.
     """
 
     def __init__(
@@ -54,8 +58,9 @@ class Items:
         upright: bool,
         least: int = 0,
         other_captions: bool = False,
+        hashed: bool = False,
     ):
-        self.source, self._config = source, config
+        self.source, self._config, self._hashed = source, config, hashed
         self._upright, self._least, self._parts = upright, least, source.parts
         self._other_captions = other_captions
         self._kept: dict[int, Item] = {}
@@ -118,8 +123,9 @@ class Items:
             image = images.rgb(image)
             image.info = {}  # Pillow copies it at every step of an augmentation.
         image_id = images.image_id(record.image)
+        digest = record_digest(record) if self._hashed else b""
         sentences = self._sentences(record)
-        return Item(image, texts, tuple(captions), record.labels, sentences, image_id)
+        return Item(image, texts, tuple(captions), record.labels, sentences, image_id, digest)
 
     def _of_same_image(self, index: int) -> Iterator[int]:
         """Ids of the captions of other records, of as many as a batch has columns for."""
@@ -141,3 +147,11 @@ class Items:
             if len(parts) > 1:
                 found[clean(text, cleaning)] = parts
         return found
+
+
+def record_digest(record: Record) -> bytes:
+    """SHA-256 of what a record says, wherever it is stored: image, captions and labels."""
+    texts = json.dumps([record.captions, record.labels]).encode()
+    digest = hashlib.sha256(f"{len(texts)} ".encode() + texts)
+    digest.update(record.image)
+    return digest.digest()

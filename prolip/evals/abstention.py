@@ -27,6 +27,7 @@ def evaluate(context: Context) -> EvalResult:
     }
     metrics: dict[str, float] = {}
     arrays: dict[str, np.ndarray] = {}
+    undefined: dict[str, str] = {}
     for way, (queries, gallery, positives) in ways.items():
         query, errors, best_score = _answers(
             queries, gallery, positives, context.config.block, context.slots
@@ -35,10 +36,17 @@ def evaluate(context: Context) -> EvalResult:
         for error, values in errors.items():
             metrics[f"{way}/{error}/mean"] = float(values.mean()) if len(values) else float("nan")
             for signal, doubt in signals.items():
+                name = f"{way}/{error}/{signal}"
+                if not len(values) or np.ptp(values) == 0:
+                    undefined[f"abstention/{name}/gain"] = (
+                        "all queries have the same error, so no order is better than another"
+                    )
                 if not len(values) or np.ptp(doubt) == 0:
+                    undefined.setdefault(
+                        f"abstention/{name}/gain", f"all queries have the same {signal}"
+                    )
                     continue
                 curve = risk_coverage(values, doubt)
-                name = f"{way}/{error}/{signal}"
                 metrics |= {
                     f"{name}/aurc": curve.aurc,
                     f"{name}/excess": curve.excess,
@@ -51,7 +59,7 @@ def evaluate(context: Context) -> EvalResult:
                     f"{key}_risk": curve.risk[chosen],
                 }
     named = {f"abstention/{name}": value for name, value in metrics.items()}
-    return EvalResult(finite(named), arrays)
+    return EvalResult(finite(named), arrays, undefined=undefined)
 
 
 def _answers(

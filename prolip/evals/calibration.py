@@ -2,8 +2,12 @@
 
 The probability of a pair is that of PPCL (ProLIP), and without variances that of SigLIP, of sets
 too: sigmoid(scale * (mean product - half of both traces) + bias). PCME++ and PCME train the same
-scale and bias for other logits, of distances. Nearly all pairs are mismatches near zero; therefore
-the error of the pairs above the first bin is given beside that of all.
+scale and bias for other logits, of distances.
+
+Nearly all pairs are mismatches near zero, so that an error over all pairs is tiny for a model that
+knows nothing. Skill scores compare with the one that gives every pair the share of matches: it has
+0, and what is worse than knowing nothing is negative. Beside them stands the calibration error of
+the pairs that the model calls likely, of which such a model has none.
 """
 
 import functools
@@ -16,11 +20,19 @@ import numpy as np
 
 from prolip.config import SlotsConfig
 from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, variance_trace
+from prolip.evals.csd import check_numbers
 from prolip.evals.metrics import blocks
 from prolip.gaussian import Gaussian
 from prolip.slot_similarity import mean_set_similarity
 
 BINS = 15
+FINE = 1024  # Bins of the likely pairs, of equal width in the logit, before they are merged.
+LIKELY = 0.1  # Probability from which a pair is called likely, and at least twice the base rate.
+LEAST = 50  # Pairs of a merged bin.
+TOP = 9.0  # Logit at which the last fine bin begins: 0.9999.
+
+
+HEADLINE = ("calibration/brier_skill", "calibration/log_skill", "calibration/ece_likely")
 
 
 class Reliability(NamedTuple):
@@ -34,16 +46,57 @@ class Reliability(NamedTuple):
     def ece(self) -> float:
         """Expected calibration error: sum over bins of |matches - probabilities| / all pairs.
 
-        Source: Naeini et al. 2015; Guo et al., arXiv 1706.04599, equation 3.
+        NaN without pairs. Source: Naeini et al. 2015; Guo et al., arXiv 1706.04599, equation 3.
         """
-        return float(np.abs(self.matches - self.probability).sum() / self.pairs.sum())
+        count = self.pairs.sum()
+        gap = np.abs(self.matches - self.probability).sum()
+        return float(gap / count) if count else float("nan")
+
+    def merged(self, bins: int) -> "Reliability":
+        """Neighbouring bins put together into at most `bins` of about equally many pairs."""
+        count = self.pairs.sum()
+        middle = np.cumsum(self.pairs) - self.pairs / 2
+        group = np.minimum(middle / max(count, 1) * bins, bins - 1).astype(int)
+        return Reliability(*(np.bincount(group, field, minlength=bins) for field in self))
+
+
+class PairCalibration(NamedTuple):
+    """Sums over all pairs of a text and an image, in float64."""
+
+    pairs: int
+    matches: int
+    squares: float  # (probability - outcome)^2
+    log_loss: float  # -log of the probability of the outcome, in nats.
+    all: Reliability  # Bins of equal width over [0, 1].
+    likely: Reliability  # Fine bins, of the pairs from `threshold` on.
+    threshold: float
 
     @property
-    def ece_above(self) -> float:
-        """The same over the pairs above the first bin; NaN if there is none."""
-        count = self.pairs[1:].sum()
-        gap = np.abs(self.matches - self.probability)[1:].sum()
-        return float(gap / count) if count else float("nan")
+    def brier_skill(self) -> float:
+        """1 - Brier score / that of giving every pair the share of matches; NaN if it has no error.
+
+        Source: Murphy 1973; the reference forecast is the base rate of this very data.
+        """
+        rate = self.matches / max(self.pairs, 1)
+        return _skill(self.squares, self.pairs * rate * (1 - rate))
+
+    @property
+    def log_skill(self) -> float:
+        """1 - log loss / that of giving every pair the share of matches; NaN if it has no error."""
+        rate = self.matches / max(self.pairs, 1)
+        if rate in (0, 1):
+            return float("nan")
+        entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
+        return _skill(self.log_loss, self.pairs * entropy)
+
+    @property
+    def ece_likely(self) -> float:
+        """Calibration error of the likely pairs, in bins of equally many; NaN if there are none.
+
+        A bin has at least `LEAST` pairs if there is more than one: fewer would measure chance.
+        """
+        bins = int(np.clip(self.likely.pairs.sum() // LEAST, 1, BINS))
+        return self.likely.merged(bins).ece
 
 
 def reliability(probabilities: Any, matches: Any, bins: int = BINS) -> Reliability:
@@ -70,7 +123,7 @@ def reliability(probabilities: Any, matches: Any, bins: int = BINS) -> Reliabili
     return Reliability(count, total, true)
 
 
-def pair_reliability(
+def pair_calibration(
     images: Gaussian,
     texts: Gaussian,
     positives: Sequence[np.ndarray],
@@ -80,11 +133,11 @@ def pair_reliability(
     bins: int = BINS,
     block: int = 1024,
     slots: SlotsConfig = ONE_SLOT,
-) -> Reliability:
-    """`reliability` of all pairs of a text and an image, a block of texts at a time on the device.
+) -> PairCalibration:
+    """Scores the probabilities of all pairs of a text and an image, a block of texts at a time.
 
     Args:
-      images: N Gaussians.
+      images: N Gaussians of a model whose means are unit.
       texts: M Gaussians.
       positives: for each text the images that match it.
       logit_scale: applied scale, not its log.
@@ -92,52 +145,97 @@ def pair_reliability(
       bins: of equal width.
       block: texts at a time.
       slots: of a model whose embeddings are sets.
+
+    Raises:
+      ValueError: an embedding, scale or bias is not a number.
     """
+    half = variance_trace(images) / 2, variance_trace(texts) / 2
+    for kind, side, trace in (("image", images, half[0]), ("text", texts, half[1])):
+        check_numbers(np.isfinite(np.asarray(side.mean)).all(-1) & np.isfinite(trace), kind)
+    if not np.isfinite([logit_scale, logit_bias]).all():
+        raise ValueError(f"scale {logit_scale} and bias {logit_bias} must be finite")
     count = len(texts.mean)
+    pairs, matches = count * len(images.mean), sum(len(row) for row in positives)
+    threshold = max(LIKELY, 2 * matches / max(pairs, 1))
     block = min(block, max(count, 1))
-    image = jnp.asarray(images.mean), jnp.asarray(variance_trace(images) / 2, jnp.float32)
-    mean, half = np.asarray(texts.mean, np.float32), variance_trace(texts) / 2
-    sums = np.zeros((3, bins))
+    image = jnp.asarray(images.mean), jnp.asarray(half[0], jnp.float32)
+    mean, text_half = np.asarray(texts.mean, np.float32), half[1]
+    wide, fine, scores = np.zeros((3, bins)), np.zeros((3, FINE)), np.zeros(2)
     for rows in blocks(count, block):
         used = rows.stop - rows.start
-        match = np.zeros((block, len(images.mean)), bool)
-        for i, own in enumerate(positives[rows]):
-            match[i, own] = True
         query, trace = np.zeros((block, mean.shape[1]), np.float32), np.zeros(block, np.float32)
-        query[:used], trace[:used] = mean[rows], half[rows]
-        parts = _bin_sums(
-            query, trace, *image, match, logit_scale, logit_bias, bins=bins, slots=slots
-        )
-        # Summed by rows on the device, over rows in float64: float32 would lose the small ones.
-        sums += np.asarray(parts, np.float64)[:, :, :used].sum(2)
-    return Reliability(*sums)
+        query[:used], trace[:used] = mean[rows], text_half[rows]
+        found = _logits(query, trace, *image, logit_scale, logit_bias, slots=slots)
+        logits = np.asarray(found, np.float64)[:used]
+        match = _rows_and_columns(positives[rows])
+        probability = 1 / (1 + np.exp(-logits))
+        matched = probability[match]
+        scores[0] += (probability**2).sum() + (1 - 2 * matched).sum()
+        scores[1] += np.logaddexp(0, logits).sum() - logits[match].sum()
+        wide += _binned((probability * bins).astype(int), probability, match, bins)
+        bin_of = _fine_bins(logits, threshold)
+        fine += _binned(bin_of, probability, match, FINE + 1)[:, :FINE]
+    return PairCalibration(
+        pairs,
+        matches,
+        squares=float(scores[0]),
+        log_loss=float(scores[1]),
+        all=Reliability(*wide),
+        likely=Reliability(*fine),
+        threshold=threshold,
+    )
 
 
-@functools.partial(jax.jit, static_argnames=("bins", "slots"))
-def _bin_sums(query, trace, mean, half, match, scale, bias, *, bins, slots):
-    """Float32[3 bins texts]: number, probability and matches of each text's pairs."""
+def _rows_and_columns(positives: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    lengths = [len(row) for row in positives]
+    columns = np.concatenate([np.zeros(0, np.int64), *positives]).astype(np.int64)
+    return np.repeat(np.arange(len(lengths)), lengths), columns
+
+
+def _fine_bins(logits: np.ndarray, threshold: float) -> np.ndarray:
+    """Bins of equal width in the logit from the threshold on; `FINE` for what is below it."""
+    low = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else np.inf
+    if low >= TOP:
+        return np.where(logits >= low, FINE - 1, FINE)
+    numbers = np.clip((logits - low) * ((FINE - 1) / (TOP - low)), 0, FINE - 1).astype(int)
+    return np.where(logits >= low, numbers, FINE)
+
+
+def _binned(
+    bin_of: np.ndarray, probability: np.ndarray, match: tuple[np.ndarray, np.ndarray], bins: int
+) -> np.ndarray:
+    """Float64[3 bins]: number, probability and matches of the pairs of each bin."""
+    bin_of = np.minimum(bin_of, bins - 1)
+    count = np.bincount(bin_of.ravel(), minlength=bins)
+    total = np.bincount(bin_of.ravel(), probability.ravel(), minlength=bins)
+    return np.stack([count, total, np.bincount(bin_of[match], minlength=bins)]).astype(float)
+
+
+def _skill(loss: float, reference: float) -> float:
+    return float(1 - loss / reference) if reference > 0 else float("nan")
+
+
+@functools.partial(jax.jit, static_argnames="slots")
+def _logits(query, trace, mean, half, scale, bias, *, slots):
+    """Float32[texts images]."""
     product = mean_set_similarity(query, mean, slots)
-    p = jax.nn.sigmoid(scale * (product - trace[:, None] - half[None, :]) + bias)
-    bin_of = jnp.minimum((p * bins).astype(jnp.int32), bins - 1)
-
-    def one(number):
-        inside = bin_of == number
-        return jnp.stack([(inside * w).sum(1) for w in (jnp.ones_like(p), p, match)])
-
-    return jax.lax.map(one, jnp.arange(bins)).swapaxes(0, 1)
+    return scale * (product - trace[:, None] - half[None, :]) + bias
 
 
 def evaluate(context: Context) -> EvalResult:
-    """Metrics under `calibration/`; nothing for a model that has no scale and bias of its own.
+    """Metrics under `calibration/`; none for a model that has no scale and bias of its own.
 
-    `ece`, `ece_above` (pairs above the first bin), `expected_per_match` (sum of probabilities over
-    the number of matches: 1 if the model expects as many as there are), `pairs_above`. For a model
-    of a softmax or triplet loss the bias is untrained, for one of PCME++ or PCME trained for
-    another logit, and the numbers say nothing.
+    `brier_skill` and `log_skill` over all pairs: 1 is perfect, 0 is what giving every pair the
+    share of matches has, negative is worse than that. `ece_likely` over the `pairs_likely` pairs of
+    a probability of at least `threshold_likely`. `ece_all_pairs` is small for any model that calls
+    nothing likely, and `expected_per_match` (sum of probabilities over the number of matches) is 1
+    for one that knows the share of matches and nothing else. For a model of a softmax or triplet
+    loss the bias is untrained, for one of PCME++ or PCME trained for another logit.
     """
     if context.logit_scale is None or context.logit_bias is None:
-        return EvalResult({})
-    found = pair_reliability(
+        reason = "the model has no scale and bias that make probabilities"
+        return EvalResult({}, undefined=dict.fromkeys(HEADLINE, reason))
+    found = pair_calibration(
         context.images,
         context.texts,
         context.positives,
@@ -146,12 +244,24 @@ def evaluate(context: Context) -> EvalResult:
         block=context.config.block,
         slots=context.slots,
     )
-    matches = found.matches.sum()
     metrics = {
-        "ece": found.ece,
-        "ece_above": found.ece_above,
-        "expected_per_match": found.probability.sum() / matches if matches else float("nan"),
-        "pairs_above": found.pairs[1:].sum(),
+        "brier_skill": found.brier_skill,
+        "log_skill": found.log_skill,
+        "ece_likely": found.ece_likely,
+        "pairs_likely": found.likely.pairs.sum(),
+        "threshold_likely": found.threshold,
+        "ece_all_pairs": found.all.ece,
+        "expected_per_match": found.all.probability.sum() / found.matches
+        if found.matches
+        else float("nan"),
     }
-    named = {f"calibration/{name}": value for name, value in metrics.items()}
-    return EvalResult(finite(named), found._asdict())
+    named = {f"calibration/{name}": float(value) for name, value in metrics.items()}
+    some = 0 < found.matches < found.pairs
+    reasons = dict.fromkeys(HEADLINE, "no pair matches, or every one does") if not some else {}
+    if not metrics["pairs_likely"]:
+        reasons[HEADLINE[-1]] = (
+            f"the model gives no pair a probability of {found.threshold:.2g} or more"
+        )
+    likely = found.likely.merged(BINS)._asdict()
+    arrays = found.all._asdict() | {f"likely_{name}": value for name, value in likely.items()}
+    return EvalResult(finite(named), arrays, undefined=reasons)

@@ -35,6 +35,8 @@ class Context(NamedTuple):
     logit_scale: float | None = None
     logit_bias: float | None = None
     masked: Callable[[], MaskedViews] | None = None  # Made when asked for; None: can't be made.
+    # Float[images features] of the pictures alone, made when asked for: for what needs no model.
+    pixels: Callable[[], np.ndarray] | None = None
     slots: SlotsConfig = ONE_SLOT  # Of embeddings that are sets, one slot after the other.
 
 
@@ -45,6 +47,8 @@ class EvalResult:
     metrics: dict[str, float]  # Finite; what is not defined for this data is left out.
     arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)  # JSON.
+    # Names of metrics that this data or model does not define, and why: shown in their place.
+    undefined: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 Evaluator = Callable[[Context], EvalResult]

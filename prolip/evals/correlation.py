@@ -14,7 +14,12 @@ def pearson(x: Any, y: Any) -> float:
 
 
 def spearman(x: Any, y: Any) -> float:
-    """Rank correlation of two vectors, ties by their mean rank; NaN where either is constant."""
+    """Rank correlation of two vectors, ties by their mean rank.
+
+    NaN where either is constant or has a NaN, which has no rank.
+    """
+    if any(np.isnan(np.asarray(v, np.float64)).any() for v in (x, y)):
+        return float("nan")
     return pearson(mean_ranks(np.asarray(x)), mean_ranks(np.asarray(y)))
 
 
@@ -33,11 +38,13 @@ def uncertainty_bins(values: Any, uncertainty: Any, bins: int = 10) -> Bins:
     Source: naver-ai/prolip `src/prolip_train/zero_shot_unc.py`.
 
     Raises:
-      ValueError: fewer items than bins, or lengths that differ.
+      ValueError: fewer items than bins, lengths that differ, or a NaN; the item is named.
     """
     values, uncertainty = np.asarray(values, np.float64), np.asarray(uncertainty, np.float64)
     if len(values) != len(uncertainty):
         raise ValueError(f"{len(values)} values but {len(uncertainty)} uncertainties")
+    if (bad := np.isnan(values) | np.isnan(uncertainty)).any():
+        raise ValueError(f"item {int(np.argmax(bad))} is not a number")
     size = len(values) // bins
     if size == 0:
         raise ValueError(f"{len(values)} items do not fill {bins} bins; use fewer bins")

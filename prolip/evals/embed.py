@@ -91,8 +91,21 @@ def embed(
         logit_scale=getattr(encoder, "logit_scale", None),
         logit_bias=getattr(encoder, "logit_bias", None),
         masked=masked.maker(split, encoder, tokenize, captions, len(images.mean), config.batch),
+        pixels=lambda: tiny_pictures(split, config.batch),
         slots=getattr(encoder, "slots", ONE_SLOT),
     )
+
+
+def tiny_pictures(split: Images, batch: int, size: int = 8) -> np.ndarray:
+    """Float32 [images, size * size * 3]: every picture shrunk by the means of its parts."""
+
+    def shrunk(images: np.ndarray) -> np.ndarray:
+        count, part = len(images), max(1, min(images.shape[1:3]) // size)
+        side = min(size, images.shape[1], images.shape[2])
+        cut = images[:, : side * part, : side * part].astype(np.float32)
+        return cut.reshape(count, side, part, side, part, 3).mean((2, 4)).reshape(count, -1)
+
+    return np.concatenate([shrunk(images) for images in split.images(batch)])
 
 
 def embed_texts(

@@ -40,7 +40,7 @@ def evaluation_id(config: EvalConfig, data: DataConfig, contents: Mapping[str, A
     Args:
       config: without the lists of evaluators and sets (each has its own entries) and block sizes.
       data: its split and features.
-      contents: what else identifies the records, such as version and number of the data set.
+      contents: what else identifies the records: `EvalSet.identity`, and the cleaning of texts.
     """
     options = dataclasses.asdict(config)
     for name in ("evaluators", "sets", "batch", "block"):

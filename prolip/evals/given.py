@@ -1,5 +1,6 @@
 """Embeddings and matches as users give them, checked before anything is computed from them."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,15 @@ from prolip.gaussian import Gaussian
 
 Embeddings = Gaussian | np.ndarray  # Or any array: of JAX, say.
 
+ROUNDING = 0.005  # Of a unit length, in half precision.
+
+log = logging.getLogger(__name__)
+
 
 def as_gaussian(given: Any, kind: str, ids: Any = None) -> Gaussian:
     """Checked Gaussians as float32 NumPy arrays.
+
+    Lengths other than 1 are logged, with what follows from them.
 
     Args:
       given: Gaussians of any model, whose means are taken as they are; or an array [N, dim] of
@@ -21,17 +28,27 @@ def as_gaussian(given: Any, kind: str, ids: Any = None) -> Gaussian:
       ids: names of the items in errors; without them their numbers.
 
     Raises:
-      ValueError: not two axes, a NaN, an infinite mean or variance, or a point of length zero; the
-        first such item is named.
+      ValueError: not two axes, a NaN, an infinite mean or variance, or a mean or point of length
+        zero; the first such item is named.
     """
     gaussian = given if isinstance(given, tuple) else None
     mean = np.asarray(given if gaussian is None else gaussian[0], np.float32)
     if mean.ndim != 2:
         raise ValueError(f"{kind} embeddings must be [{kind}s, dim], got shape {mean.shape}")
     _check(np.isfinite(mean).all(1), kind, ids, "is not a number")
+    length = np.linalg.norm(mean.astype(np.float64), axis=1, keepdims=True)
+    _check(length[:, 0] > 0, kind, ids, "has length zero, so no direction")
+    if np.abs(length - 1).max(initial=0) > ROUNDING:
+        log.warning(
+            "%s embeddings have lengths from %.4g to %.4g: %s",
+            kind,
+            length.min(),
+            length.max(),
+            "they are divided by them, so that rankings are by cosine"
+            if gaussian is None
+            else "distances are those of the Gaussians as given, by the full CSD",
+        )
     if gaussian is None:
-        length = np.linalg.norm(mean.astype(np.float64), axis=1, keepdims=True)
-        _check(length[:, 0] > 0, kind, ids, "has length zero, so no direction")
         return host_gaussian(
             (mean / length).astype(np.float32), np.full(mean.shape, -np.inf, np.float32)
         )

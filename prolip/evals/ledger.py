@@ -39,6 +39,7 @@ from prolip.evals.entries import (
 from prolip.workdir import naming
 
 LINES = "evals.jsonl"
+UNDEFINED = "undefined"  # In the notes: names of metrics without a value, and why.
 # After which the claim of an evaluator on another machine counts no more if nothing renews it.
 CLAIM_SECONDS = 60.0
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -67,8 +68,7 @@ class Ledger:
 
     def folder(self, step: int, manifest: str) -> Path:
         """Where the entries of a checkpoint are, with what a report needs beside them."""
-        identity = hashlib.sha256(f"{manifest}:{self.config}".encode()).hexdigest()[:16]
-        return self.workdir / "evals" / f"{step}-{identity}"
+        return folder_of(self.workdir, step, manifest, self.config)
 
     def pending(self, step: int, manifest: str, evaluators: Collection[str]) -> list[str]:
         """Those of `evaluators` that have no entry for the checkpoint, or a damaged one."""
@@ -109,7 +109,8 @@ class Ledger:
         arrays = io.BytesIO()
         np.savez_compressed(arrays, **result.arrays)  # type: ignore[arg-type]
         durable.replace(folder / f"{evaluator}.npz", arrays.getvalue())
-        durable.replace(folder / f"{evaluator}.json", _encode(result.notes))
+        notes = result.notes | ({UNDEFINED: result.undefined} if result.undefined else {})
+        durable.replace(folder / f"{evaluator}.json", _encode(notes))
         with self._locked():
             created = _create(folder / f"{evaluator}{DONE}", _encode(entry._asdict()))
             if created:
@@ -186,6 +187,12 @@ class Ledger:
             yield
         finally:
             os.close(fd)
+
+
+def folder_of(workdir: Path, step: int, manifest: str, config: str) -> Path:
+    """Folder of the entries of a checkpoint under a configuration."""
+    identity = hashlib.sha256(f"{manifest}:{config}".encode()).hexdigest()[:16]
+    return workdir / "evals" / f"{step}-{identity}"
 
 
 def entries(workdir: str | os.PathLike[str]) -> list[Entry]:

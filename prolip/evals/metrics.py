@@ -155,7 +155,13 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
-    """Boolean [rows]: is the label's column among the best k of its row?"""
+    """Boolean [rows]: is the label's column among the best k of its row?
+
+    Raises:
+      ValueError: a row has a NaN.
+    """
+    if (bad := np.isnan(scores).any(1)).any():
+        raise ValueError(f"row {int(np.argmax(bad))} has NaN scores")
     return (top_k(scores, k) == np.asarray(labels)[:, None]).any(1)
 
 

@@ -27,7 +27,12 @@ def average_precisions(scores: np.ndarray, valid: np.ndarray) -> np.ndarray:
     Args:
       scores: Float[images, classes].
       valid: Int8[images, classes], `RIGHT`, `WRONG` or `LEFT_OUT`.
+
+    Raises:
+      ValueError: a score is NaN; the image is named.
     """
+    if (bad := np.isnan(scores).any(1)).any():
+        raise ValueError(f"image {int(np.argmax(bad))} has NaN scores")
     result = np.full(valid.shape[1], np.nan)
     for c in range(valid.shape[1]):
         judged = np.flatnonzero(valid[:, c] != LEFT_OUT)

@@ -29,8 +29,13 @@ class Probe(NamedTuple):
     penalty: float
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Int[rows]: the class of the largest score, the lower one of equals."""
-        x = (np.asarray(features, np.float64) - self.mean) / self.deviation
+        """Int[rows]: the class of the largest score, the lower one of equals.
+
+        Raises:
+          ValueError: a feature is not a number; the row is named.
+        """
+        x = _numbers(features)
+        x = (x - self.mean) / self.deviation
         return (x @ self.weights + self.offset).argmax(1)
 
 
@@ -49,11 +54,9 @@ def fit(features: np.ndarray, labels: np.ndarray, num_classes: int) -> Probe:
     Raises:
       ValueError: no rows, or a feature that is not a number; the row is named.
     """
-    x = np.asarray(features, np.float64)
+    x = _numbers(features)
     if not len(x):
         raise ValueError("a probe needs training images")
-    if (bad := ~np.isfinite(x).all(1)).any():
-        raise ValueError(f"the features of row {int(np.argmax(bad))} are not numbers")
     mean, deviation = x.mean(0), x.std(0)
     deviation = np.where(deviation > 1e-12, deviation, 1.0)
     x = (x - mean) / deviation
@@ -126,13 +129,15 @@ def evaluate(context: Context) -> EvalResult:
     """Metrics under `probe/<label feature>/`, for each of `eval.label_features`.
 
     `top1` and `class_top1` (mean over classes) by cross-validation over the evaluation split,
-    `majority` (the largest class's share: what knowing nothing gives), `<k>_shot` with
+    `majority` (the largest class's share), `pixels_top1` (the same probe of the pictures shrunk to
+    8 x 8 pixels: what needs no model, and random weights keep most of it), `<k>_shot` with
     `<k>_shot_classes`, `num_classes`. A factor that captions never mention, or get wrong, should
     fall towards `majority` (arXiv 2504.10143).
     """
     metrics: dict[str, float] = {}
     arrays: dict[str, np.ndarray] = {}
     means = np.asarray(context.images.mean)
+    pixels = context.pixels() if context.pixels and context.config.label_features else None
     for feature in context.config.label_features:
         if feature not in context.labels:
             known = ", ".join(context.labels) or "none"
@@ -151,9 +156,18 @@ def evaluate(context: Context) -> EvalResult:
             "majority": np.bincount(labels).max() / len(labels),
             "num_classes": len(names),
         }
+        if pixels is not None:
+            values["pixels_top1"] = (cross_validated(pixels[labelled], labels) == labels).mean()
         for shots in SHOTS:
             accuracy, classes = few_shot(features, labels, shots)
             values |= {f"{shots}_shot": accuracy, f"{shots}_shot_classes": classes}
         metrics |= {f"probe/{feature}/{name}": float(value) for name, value in values.items()}
         arrays |= {f"{feature}_image": labelled, f"{feature}_predicted": predicted}
     return EvalResult(finite(metrics), arrays)
+
+
+def _numbers(features: np.ndarray) -> np.ndarray:
+    x = np.asarray(features, np.float64)
+    if (bad := ~np.isfinite(x).all(1)).any():
+        raise ValueError(f"the features of row {int(np.argmax(bad))} are not numbers")
+    return x

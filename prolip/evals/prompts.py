@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from prolip.evals.context import host_gaussian
+from prolip.evals.csd import check_numbers
 from prolip.gaussian import Gaussian
 
 Form = Literal["exact", "released"]
@@ -27,6 +28,8 @@ def keep_by_deviation(uncertainty: np.ndarray, deviations: float) -> np.ndarray:
     Returns:
       Bool[classes, prompts]; the least uncertain of a class always stays, here and below.
     """
+    if uncertainty.shape[1] == 1:
+        return np.ones(uncertainty.shape, bool)
     spread = uncertainty.std(1, ddof=1, keepdims=True)
     return _with_least(
         uncertainty, uncertainty <= uncertainty.mean(1, keepdims=True) + deviations * spread
@@ -41,6 +44,7 @@ def keep_least_of_all(uncertainty: np.ndarray, count: int) -> np.ndarray:
 
 def keep_least_of_each(uncertainty: np.ndarray, count: int | Sequence[int]) -> np.ndarray:
     """The `count` least uncertain prompts of each class; may differ from class to class."""
+    _check_traces(uncertainty)
     rank = np.argsort(np.argsort(uncertainty, 1, kind="stable"), 1, kind="stable")
     return rank < np.broadcast_to(count, len(uncertainty))[:, None]
 
@@ -97,14 +101,26 @@ def mixture_weights(
 
     Returns:
       Float64[prompts], at least 0, sum 1.
+
+    Raises:
+      ValueError: a sample or prompt is not a number, or a variance is zero where it divides.
     """
+    samples = np.asarray(samples, np.float64)
     mean = np.asarray(prompts.mean, np.float64)
     variance = np.exp(np.asarray(prompts.log_var, np.float64))
-    start = 1 / (variance ** POWERS[prior]).mean(1)
+    check_numbers(np.isfinite(samples).all(1), "sample")
+    check_numbers(np.isfinite(mean).all(1) & np.isfinite(variance).all(1), "prompt")
+    powers = (variance ** POWERS[prior]).mean(1)
     variance = variance * multiplier + floor
+    if not ((powers > 0).all() and (variance > 0).all()):
+        raise ValueError(
+            "prompts of zero variance can't be weighted: a point explains nothing but itself; give "
+            "prior='uniform' and a floor above 0"
+        )
+    start = 1 / powers
     if form == "released":
         variance = variance * multiplier
-    log_likelihood = _log_likelihood(np.asarray(samples, np.float64), mean, variance)
+    log_likelihood = _log_likelihood(samples, mean, variance)
     weights = start / start.sum()
     for _ in range(max_steps):
         new = _step(log_likelihood, weights, alpha)
@@ -223,7 +239,12 @@ def _log_likelihood(samples: np.ndarray, mean: np.ndarray, variance: np.ndarray)
     return -(squares + (mean**2 * precision + np.log(variance)).sum(1)) / 2
 
 
+def _check_traces(uncertainty: np.ndarray) -> None:
+    check_numbers(~np.isnan(uncertainty).any(1), "the uncertainty of class")
+
+
 def _with_least(uncertainty: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    _check_traces(uncertainty)
     least = np.zeros_like(keep)
     least[np.arange(len(keep)), uncertainty.argmin(1)] = True
     return keep | least

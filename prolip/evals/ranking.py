@@ -17,7 +17,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from prolip import sharding
 from prolip.config import MeshConfig, SlotsConfig
-from prolip.evals.context import ONE_SLOT, variance_trace
+from prolip.evals.context import ONE_SLOT
+from prolip.evals.csd import terms
 from prolip.evals.metrics import blocks
 from prolip.gaussian import Gaussian
 from prolip.slot_similarity import mean_set_similarity
@@ -33,7 +34,7 @@ class Ranked(NamedTuple):
     rows: slice  # Of the queries.
     order: np.ndarray  # Int[rows length], target indices.
     best_rank: np.ndarray  # Int[rows], of the best positive, 1 for the first; 0 if there is none.
-    best_score: np.ndarray  # Float32[rows], of the first target.
+    best_score: np.ndarray  # Float32[rows], of the first target; comparable between queries.
 
 
 def ranked_blocks(
@@ -46,7 +47,7 @@ def ranked_blocks(
     block: int = 1024,
     slots: SlotsConfig = ONE_SLOT,
 ) -> Iterator[Ranked]:
-    """Ranks by mean product minus half the target's trace, or by mean product alone.
+    """Ranks by CSD: for unit means, by mean product minus half of the target's trace.
 
     Sets of several slots are ranked by `prolip.set_similarity` in the place of the product.
 
@@ -65,11 +66,11 @@ def ranked_blocks(
     mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
     # Equal shapes for all blocks, so that one program serves them.
     block = -(-min(block, max(count, 1)) // mesh.size) * mesh.size
-    mean = np.asarray(gallery.mean, np.float32)
-    half_trace = np.zeros(size) if mean_only else variance_trace(gallery) / 2
-    same = _first_equal(mean, half_trace)
+    asked, items, half, asked_half = terms(queries, gallery, mean_only, slots)
+    mean = np.asarray(items, np.float32)
+    same = _first_equal(mean, half)
     everywhere = jax.device_put(
-        (mean, half_trace.astype(np.float32), same), NamedSharding(mesh, EVERYWHERE)
+        (mean, half.astype(np.float32), same), NamedSharding(mesh, EVERYWHERE)
     )
     for rows in blocks(count, block):
         targets = positives[rows]
@@ -77,18 +78,19 @@ def ranked_blocks(
         length = min(size, _round_up(max(at_least, most)))
         own = _filled(targets, block, _round_up(most), size)
         query = np.zeros((block, mean.shape[1]), np.float32)
-        query[: len(targets)] = queries.mean[rows]
+        query[: len(targets)] = asked[rows]
         with jax.set_mesh(mesh):  # The caller's may be of other devices.
             split = jax.device_put((query, own), NamedSharding(mesh, ROWS))
             found = _ranker(mesh, length, slots)(*split, *everywhere)
-        yield Ranked(rows, *(np.asarray(array)[: len(targets)] for array in found))
+        order, best_rank, best_score = (np.asarray(array)[: len(targets)] for array in found)
+        yield Ranked(rows, order, best_rank, best_score - asked_half[rows].astype(np.float32))
 
 
 @functools.lru_cache(maxsize=32)
 def _ranker(mesh: Mesh, length: int, slots: SlotsConfig):
-    def rank(query, own, mean, half_trace, same):
+    def rank(query, own, mean, half, same):
         scores = mean_set_similarity(query, mean, slots)
-        scores = scores - half_trace[None, :]
+        scores = scores - half[None, :]
         if same is not None:
             scores = scores[:, same]
         # One zero: top_k may put the positive one first.
@@ -107,9 +109,9 @@ def _ranker(mesh: Mesh, length: int, slots: SlotsConfig):
     return jax.jit(jax.shard_map(rank, mesh=mesh, in_specs=specs, out_specs=ROWS))
 
 
-def _first_equal(mean: np.ndarray, half_trace: np.ndarray) -> np.ndarray | None:
+def _first_equal(mean: np.ndarray, half: np.ndarray) -> np.ndarray | None:
     """Int[targets]: the first target that is equal to the bit; None if all are different."""
-    table = np.concatenate([mean, half_trace[:, None].astype(np.float32)], axis=1) + 0.0
+    table = np.concatenate([mean, half[:, None].astype(np.float32)], axis=1) + 0.0
     rows = np.ascontiguousarray(table).view(np.dtype((np.void, table.strides[0]))).ravel()
     _, first, which = np.unique(rows, return_index=True, return_inverse=True)
     return None if len(first) == len(rows) else first[which].astype(np.int32)

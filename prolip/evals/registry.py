@@ -17,6 +17,7 @@ from prolip.evals import (
     calibration,
     multiplicity,
     probe,
+    prompt_choice,
     uncertainty,
     zero_shot,
 )
@@ -63,6 +64,12 @@ REGISTRY = (
         zero_shot.evaluate,
     ),
     Entry(
+        "prompts",
+        "zero-shot with the less uncertain prompts, and with prompts weighted by images (BPRW)",
+        LABELS,
+        prompt_choice.evaluate,
+    ),
+    Entry(
         "uncertainty",
         "uncertainty against number of matches, level, length, accuracy per bin; inclusion test",
         ANY,
@@ -76,7 +83,7 @@ REGISTRY = (
     ),
     Entry(
         "calibration",
-        "ECE of the model's pair probabilities",
+        "skill of the model's pair probabilities, and calibration error of the likely ones",
         ANY,
         calibration.evaluate,
     ),

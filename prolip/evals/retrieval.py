@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from prolip.config import SlotsConfig
-from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, take, variance_trace
+from prolip.evals.chance import of_rankings
+from prolip.evals.context import ONE_SLOT, Context, EvalResult, finite, take
+from prolip.evals.csd import terms
 from prolip.evals.given import Embeddings, as_gaussian, both_rankings, match_lists, transpose
 from prolip.evals.metrics import KS, QueryMetrics, from_rankings, joined, summary, top_k
 from prolip.evals.ranking import ranked_blocks
@@ -28,17 +30,19 @@ def retrieval(
 ) -> dict[str, float]:
     """Extended-positive retrieval both ways, by uncertainty-aware and by mean-only ranking.
 
-    The uncertainty-aware ranking is by mean product minus half the retrieved item's trace, which
-    orders the gallery as the sampled distance (CSD) does where means are unit. Source:
-    naver-ai/prolip `src/prolip_train/zero_shot_unc.py`.
+    The uncertainty-aware ranking is by the sampled distance, CSD = |mean difference|^2 + both
+    traces; that by means alone leaves out the traces. Where means are unit, this is the order of
+    the mean product minus half the retrieved item's trace. Source: naver-ai/prolip
+    `src/prolip_train/zero_shot_unc.py`.
 
     Scores are made a block of queries at a time, split over the local devices; no matrix of all
     pairs exists. Ties are broken by the lower index, and equal embeddings do tie. A query without
     positives is left out and counted.
 
     Args:
-      images: N Gaussians of any model, float arrays [N, dim]; or an array [N, dim] of points, such
-        as CLIP's, which are made unit and get zero variance: both rankings are then the cosine's.
+      images: N Gaussians of any model, float arrays [N, dim], means of any length; or an array
+        [N, dim] of points, such as CLIP's, which are made unit and get zero variance: both rankings
+        are then the cosine's.
       texts: M Gaussians, or an array [M, dim].
       positives: for each text the images that match it: M lists of indices, or a boolean [M, N].
       ks: at which K recall is measured, and nDCG at the largest.
@@ -121,29 +125,45 @@ def scorer(
 ) -> Callable[[Any], np.ndarray]:
     """Gives the scores [rows, gallery] of the queries that a slice or an index array selects.
 
-    Products are summed in float64 and rounded to float32, so that equal items tie whatever the
-    block size, and the rule for ties decides between them.
+    Scores order the gallery as the CSD does. Products are summed in float64 and rounded to float32,
+    so that equal items tie whatever the block size, and the rule for ties decides between them.
     """
-    mean = np.asarray(gallery.mean, np.float64).T
-    half_trace = 0.0 if mean_only else variance_trace(gallery) / 2
-    query_mean = np.asarray(queries.mean)
+    asked, items, half, _ = terms(queries, gallery, mean_only, slots)
     if slots.count > 1:
-        return lambda rows: np.asarray(mean_set_similarity(query_mean[rows], gallery.mean, slots))
-    return lambda rows: (query_mean[rows].astype(np.float64) @ mean - half_trace).astype(np.float32)
+        return lambda rows: np.asarray(mean_set_similarity(asked[rows], items, slots))
+    mean = np.asarray(items, np.float64).T
+    return lambda rows: (asked[rows].astype(np.float64) @ mean - half).astype(np.float32)
 
 
 def evaluate(context: Context) -> EvalResult:
-    """Metrics under `retrieval/`, and results of some captions and images to look at."""
+    """Metrics under `retrieval/`, with those of random orders, and some results to look at."""
     block = context.config.block
     metrics = retrieval(
         context.images, context.texts, context.positives, block=block, slots=context.slots
     )
+    metrics |= chances(context.positives, len(context.images.mean))
     named = {f"retrieval/{name}": value for name, value in metrics.items()}
     notes = {
         "captions": _caption_examples(context, _spread(context, EXAMPLES)),
         "images": _image_examples(context),
     }
     return EvalResult(finite(named), {}, notes)
+
+
+def chances(positives: Sequence[np.ndarray], num_images: int) -> dict[str, float]:
+    """`<task>/chance/<metric>`: what random orders get, for the tasks over all of both sides."""
+    matches = np.array([len(row) for row in positives])
+    own = np.array([len(row) for row in transpose(positives, num_images)])
+    tasks = {
+        "text_to_image": (matches, num_images),
+        "text_to_image_multiple": (matches[matches > 1], num_images),
+        "image_to_text": (own, len(matches)),
+    }
+    return {
+        f"{task}/chance/{name}": value
+        for task, (counts, gallery) in tasks.items()
+        for name, value in of_rankings(counts, gallery).items()
+    }
 
 
 def _caption_examples(context: Context, chosen: list[int]) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ def evaluate_workdir(
     signs: Signs | None = None,
     sets: Sequence[str] = (),
     results: Path | None = None,
+    evaluators: Sequence[str] = (),
 ) -> Outcome:
     """Evaluates the step, or all that have not been, or all that a trainer goes on to write.
 
@@ -53,6 +54,8 @@ def evaluate_workdir(
       signs: of life, for a watchdog.
       sets: evaluation sets besides those of the configuration; one of the same name counts instead.
       results: directory for the results; by default the workdir.
+      evaluators: instead of the evaluators and sets of the configuration; `sets` still count. What
+        is in the ledger stays, as an evaluation's identity does not depend on which others ran.
 
     Raises:
       ConfigError: no run there (when it isn't watched), or an evaluator or set that doesn't exist.
@@ -62,16 +65,23 @@ def evaluate_workdir(
     say = say if jax.process_index() == 0 else lambda _: None
     addresses(sets)  # A slip is told before a run is waited for.
     config = _await_config(workdir, watch, poll_seconds, say, signs)
+    names = evaluators or config.eval.evaluators
+    for name in names:
+        try:
+            evaluator(name)
+        except ValueError as error:
+            given_by = "--evaluators" if evaluators else "config.eval.evaluators"
+            raise ConfigError(f"{given_by}: {error}") from error
     form = _image_form(config, workdir)
     split = eval_set(config.data, config.model.image.image_size, config.eval.label_features, form)
     say(
         f"evaluating on {split.name}: {split.num_images} images, {len(split.captions)} captions, "
-        f"by {', '.join(config.eval.evaluators)}"
+        f"by {', '.join(names)}"
     )
     for note in (*split.notes, *label_notes(split)):
         say(note)
     threads = max(1, config.data.num_threads)
-    opened = open_sets((*config.eval.sets, *sets), threads)
+    opened = open_sets((*(() if evaluators else config.eval.sets), *sets), threads)
     for one in opened:
         say(f"evaluating on {one.sentence}")
     with CheckpointStore(workdir.checkpoints, write=False) as store:
@@ -98,16 +108,11 @@ def evaluate_workdir(
         outcome = evaluate_steps(
             workdir.path,
             store=store,
-            evaluators=(*config.eval.evaluators, *beside.names),
+            evaluators=(*names, *beside.names),
             config=evaluation_id(
                 config.eval,
                 config.data,
-                {
-                    "split": split.name,
-                    "records": split.num_images,
-                    "cleaning": config.data.tokenizer.cleaning,
-                    **({} if form == "exact" else {"image_form": form}),
-                },
+                split.identity | {"cleaning": config.data.tokenizer.cleaning},
             ),
             evaluate=with_sets(leader, beside),
             step=step,

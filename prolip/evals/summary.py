@@ -1,6 +1,8 @@
-"""What the evaluations of a run amount to: the usual numbers of each step, and the best step."""
+"""The usual numbers of each evaluated step of a run, what guessing would get, and the best step."""
 
+import contextlib
 import dataclasses
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,7 +27,9 @@ HEADLINE = (
     (f"probe/{FIRST}/top1", "probe", "{}"),
     ("uncertainty/text/matches_spearman", "uncertainty", "~ matches"),
     ("abstention/text_to_image/recall@1/uncertainty/gain", "abstention", "gain"),
-    ("calibration/ece", "calibration", "ECE"),
+    ("calibration/brier_skill", "calibration", "Brier skill"),
+    ("calibration/log_skill", "calibration", "log skill"),
+    ("calibration/ece_likely", "calibration", "ECE, likely"),
     (f"sets/{EACH}/top1", "{}", "top 1"),
     (f"sets/{EACH}/real/top1", "{}", "ReaL top 1"),
     (f"sets/{EACH}/map", "{}", "mAP"),
@@ -34,6 +38,9 @@ HEADLINE = (
     (f"sets/{EACH}/traversal/precision", "{}", "traversal precision"),
     (f"sets/{EACH}/traversal/recall", "{}", "traversal recall"),
 )
+# Metrics of which a model that knows nothing has 0.
+ZERO = ("uncertainty/.*_spearman.*", "abstention/.*/gain", "calibration/.*_skill")
+NOT_DEFINED = "n/a"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +55,20 @@ class Summary:
     failed: list[dict[str, Any]]  # Notes of evaluators without a result.
     damaged: list[str]  # Files of results that can't be read.
     configurations: int  # Under how many the results that count were made.
+    # Of each step the metrics that were looked for and have no value, and why.
+    undefined: dict[int, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def columns(self) -> list[tuple[str, str, str]]:
         """Headline metrics that were measured, with their titles; the deciding one first."""
-        return headline(self.steps.values(), self.metric)
+        looked_for = (dict.fromkeys(reasons, 0.0) for reasons in self.undefined.values())
+        return headline([*self.steps.values(), *looked_for], self.metric)
+
+    @property
+    def guesses(self) -> dict[str, float]:
+        """Headline values of a model that knows nothing, where they are known."""
+        found = {name: guess(name, self.steps.values()) for name, *_ in self.columns}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def sentences(self) -> list[str]:
@@ -68,6 +84,7 @@ class Summary:
                 "best": step == self.best,
                 "checkpoint": step in self.kept,
                 "metrics": dict(metrics),
+                "undefined": self.undefined.get(step, {}),
             }
             for step, metrics in self.steps.items()
         ]
@@ -75,6 +92,7 @@ class Summary:
             "best_metric": self.metric,
             "best_mode": self.mode,
             "best_step": self.best,
+            "guesses": self.guesses,
             "steps": steps,
             "failed": self.failed,
         }
@@ -101,6 +119,11 @@ def summarize(workdir: Workdir, config: CheckpointConfig, results: Path | None =
         failed=ledger.failures(results),
         damaged=[str(path) for path in ledger.damaged(results)],
         configurations=len(configurations),
+        undefined={
+            step: reasons
+            for step, own in found.items()
+            if (reasons := _undefined(workdir, own.values(), steps[step]))
+        },
     )
 
 
@@ -122,6 +145,38 @@ def best_step(steps: Mapping[int, Metrics], metric: str, mode: str) -> int | Non
     """
     known = {step: metrics[metric] for step, metrics in steps.items() if metric in metrics}
     return next(iter(retention.ranked(known, mode)), None)
+
+
+def guess(metric: str, steps: Iterable[Metrics]) -> float | None:
+    """What a model that knows nothing gets in a metric; None where that is not known.
+
+    Random orders of `recall@1` stand as `chance/recall@1` beside it, and always answering the
+    largest class as `majority` beside `top1`, with a probe of tiny pictures as `pixels_top1`.
+    """
+    if any(re.fullmatch(pattern, metric) for pattern in ZERO):
+        return 0.0
+    path, slash, last = metric.rpartition("/")
+    path = path.removesuffix("/mean")
+    names = [f"{path}{slash}chance/{last}"]
+    if last == "top1":
+        names += [f"{path}{slash}majority", f"{path}{slash}pixels_top1"]
+    known = [
+        max(values[n] for n in names if n in values) for values in steps if {*names} & {*values}
+    ]
+    return known[-1] if known else None
+
+
+def _undefined(
+    workdir: Workdir, entries: Iterable[ledger.Entry], metrics: Metrics
+) -> dict[str, str]:
+    """Metrics without a value, and why, by the notes of their evaluators."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        folder = ledger.folder_of(workdir.path, entry.step, entry.manifest, entry.config)
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            notes = json.loads((folder / f"{entry.evaluator}.json").read_bytes())
+            found |= {str(k): str(v) for k, v in notes.get(ledger.UNDEFINED, {}).items()}
+    return {name: reason for name, reason in found.items() if name not in metrics}
 
 
 def headline(steps: Iterable[Metrics], metric: str) -> list[tuple[str, str, str]]:
@@ -163,6 +218,14 @@ def _sentences(found: Summary) -> Iterator[str]:
         )
     for path in found.damaged:
         yield f"{path} is damaged and left out; `prolip eval` measures it again"
+    shown = {name for name, *_ in found.columns}
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for step, own in found.undefined.items():
+        for name in sorted(shown & own.keys()):
+            reasons.setdefault((name, own[name]), []).append(step)
+    for (name, reason), steps in reasons.items():
+        which = f"step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}"
+        yield f"{name} is {NOT_DEFINED} at {which}: {reason}"
     for note in found.failed:
         error = str(note.get("error", "")).strip().splitlines()
         yield f"step {note['step']}: {note['evaluator']} failed: {error[-1] if error else ''}"

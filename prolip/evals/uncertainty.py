@@ -62,6 +62,13 @@ def evaluate(context: Context) -> EvalResult:
     matches = np.array([len(row) for row in context.positives])
     lengths = np.array([len(caption) for caption in context.captions])
     metrics = text_uncertainty(text, matches, context.levels, lengths)
+    undefined = {
+        f"uncertainty/text/{name}": f"all captions have the same {what}"
+        for name, what in (
+            ("matches_spearman", "uncertainty" if np.ptp(text) == 0 else "number of matches"),
+        )
+        if not np.isfinite(metrics[name])
+    }
     metrics = {f"text/{name}": value for name, value in metrics.items()}
     metrics["image/mean"] = float(image.mean())
     metrics |= inclusion_metrics(context.images, context.texts, context.positives)
@@ -97,7 +104,7 @@ def evaluate(context: Context) -> EvalResult:
         "least_certain_images": by_image[::-1][:EXTREMES].tolist(),
     }
     named = {f"uncertainty/{name}": value for name, value in metrics.items()}
-    return EvalResult(finite(named), arrays, notes)
+    return EvalResult(finite(named), arrays, notes, undefined)
 
 
 def _bins(

@@ -16,6 +16,7 @@ from prolip.evals.context import (
     variance_trace,
 )
 from prolip.evals.correlation import uncertainty_bins
+from prolip.evals.csd import check_numbers, is_unit, squared_length
 from prolip.evals.metrics import blocks, class_mean, top_k
 from prolip.gaussian import Gaussian
 from prolip.slot_similarity import set_similarity
@@ -58,7 +59,8 @@ def class_logits(
 ) -> np.ndarray:
     """Logits [images, classes] = scale * (mean product - half the class's trace).
 
-    Of sets their similarity is in the place of the product.
+    The published formula, which orders classes as the CSD does where their means are unit, as
+    `class_embeddings` makes them. For sets, their similarity replaces the product.
     """
     if slots.count > 1:
         product = np.asarray(set_similarity(images, classes, slots), np.float64)
@@ -89,17 +91,27 @@ def zero_shot(
     Returns:
       `top1`, `top5` (with more than five classes), `class_top1` (mean over classes), by the
       uncertainty-aware logits, and under `mean/` by the mean-only ones; `bins_pearson_top1` and
-      `bins_spearman_top1` (of accuracy with the number of the uncertainty bin); `num_classes`.
+      `bins_spearman_top1` (of accuracy with the number of the uncertainty bin); `num_classes`;
+      `majority`, the largest class's share, which always answering that class would get.
+
+    Raises:
+      ValueError: an embedding is not a number, or a label is not a class.
     """
+    labels = np.asarray(labels)
+    count = len(classes.mean)
+    if (bad := (labels < 0) | (labels >= count)).any():
+        image = int(np.argmax(bad))
+        raise ValueError(f"image {image} has label {labels[image]}, but there are {count} classes")
     uncertainty = variance_trace(images)
-    result = {"num_classes": float(len(classes.mean)), "num_images": float(len(labels))}
+    result = {"num_classes": float(count), "num_images": float(len(labels))}
+    result["majority"] = float(np.bincount(labels).max() / len(labels))
     for variant, mean_only in (("", False), ("mean/", True)):
         best = best_classes(images, classes, 5, mean_only=mean_only, block=block, slots=slots)
-        hits = best == np.asarray(labels)[:, None]
+        hits = best == labels[:, None]
         correct = hits[:, 0]
         result[f"{variant}top1"] = float(correct.mean())
         result[f"{variant}class_top1"] = class_mean(correct, labels)
-        if len(classes.mean) > 5:
+        if count > 5:
             result[f"{variant}top5"] = float(hits.any(1).mean())
         if len(labels) >= bins and np.ptp(uncertainty) > 0:
             bin_of = uncertainty_bins(correct, uncertainty, bins)
@@ -117,11 +129,24 @@ def best_classes(
     block: int = 1024,
     slots: SlotsConfig = ONE_SLOT,
 ) -> np.ndarray:
-    """Int[images, at most count]: classes by their logits, the best first, ties by the number."""
+    """Int[images, at most count]: classes by CSD, the best first, ties by the number.
+
+    That is the order of `class_logits` where the classes' means are unit.
+
+    Raises:
+      ValueError: an embedding is not a number; its row is named.
+    """
+    check_numbers(np.isfinite(np.asarray(images.mean)).all(-1), "image")
+    trace = variance_trace(classes)
+    check_numbers(np.isfinite(np.asarray(classes.mean)).all(-1) & np.isfinite(trace), "class")
+    lengths = np.zeros(1, np.float32)
+    if slots.count == 1 and not is_unit(classes.mean):
+        lengths = (LOGIT_SCALE * (squared_length(classes.mean) - 1) / 2).astype(np.float32)
     best = []
     for rows in blocks(len(images.mean), block):
         some = host_gaussian(images.mean[rows], images.log_var[rows])
-        best.append(top_k(class_logits(some, classes, mean_only=mean_only, slots=slots), count))
+        logits = class_logits(some, classes, mean_only=mean_only, slots=slots)
+        best.append(top_k(logits - lengths, count))
     return np.concatenate(best)
 
 

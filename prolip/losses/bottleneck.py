@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from prolip.gaussian import Gaussian
+from prolip.losses.pairwise import wide
 
 
 def bottleneck(
@@ -18,5 +19,6 @@ def bottleneck(
 
     Source: ProLIP, arXiv 2410.18857, section 3.2 (VIB term).
     """
-    log_var = gaussian.log_var if form == "exact" else gaussian.log_var / 2
-    return (jnp.exp(log_var) + gaussian.mean**2 - 1 - log_var).mean() / 2
+    mean, log_var = map(wide, gaussian)
+    log_var = log_var if form == "exact" else log_var / 2
+    return (jnp.exp(log_var) + mean**2 - 1 - log_var).mean() / 2

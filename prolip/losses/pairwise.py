@@ -82,13 +82,14 @@ def mean_logits(
 ) -> Float[Array, "images texts"]:
     """logit_scale times the cosine of all pairs of unit means; images stay where they are."""
     texts = sharding.replicate(text_means)
-    return logit_scale * jnp.matmul(image_means, texts.T, precision=jax.lax.Precision.HIGHEST)
+    return logit_scale * dot(wide(image_means), wide(texts).T)
 
 
 def sigmoid_loss(
     logits: Float[Array, "images texts"], positives: Targets | None
 ) -> Float[Array, ""]:
     """Binary cross-entropy of all pairs, summed over texts and averaged over images."""
+    logits = wide(logits)
     if positives is None:
         positives = diagonal(logits)
     if positives.dtype == bool:
@@ -261,7 +262,7 @@ def dense_targets(
     """Targets of all pairs at once, laid out by image; and sums over the matching pairs."""
     column_facts = sharding.replicate(column_facts)
     matches = block_matches(row_facts, column_facts)
-    product = jax.lax.stop_gradient(mean_logits(wide(image_means), wide(text_means), 1.0))
+    product = jax.lax.stop_gradient(mean_logits(image_means, text_means, 1.0))
     return block_targets(row_facts, column_facts, matches), match_sums(product, matches)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from prolip.losses.pairwise import Targets, mean_logits
+from prolip.losses.pairwise import Targets, mean_logits, wide
 from prolip.losses.positives import diagonal, transposed
 
 
@@ -36,7 +36,7 @@ def triplet(
     """
     by_image = mean_logits(image_means, text_means, 1.0)
     by_text = mean_logits(text_means, image_means, 1.0)
-    own = (image_means * text_means).sum(-1, dtype=by_image.dtype)
+    own = (wide(image_means) * wide(text_means)).sum(-1)
     to_text, to_image = diagonal(by_image), diagonal(by_text)
     if positives is not None:
         to_text, to_image = positives > 0, transposed(positives > 0)

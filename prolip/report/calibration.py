@@ -4,9 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from prolip.evals.ledger import UNDEFINED
 from prolip.report import plots, words
 from prolip.report.read import Run
 
+OLD = (
+    "This step was evaluated by an earlier version, whose error over all pairs is small whatever "
+    "the model does; evaluate it again for skill scores."
+)
 Values = dict[str, Any]
 # Terms of the loss that train the probabilities that are measured, with their default weights, and
 # those that train others with the same scale and bias.
@@ -15,25 +20,29 @@ OTHER_LOGIT = {"pcmepp": "PCME++", "pcme": "PCME"}
 
 
 def calibration(run: Run) -> Values:
-    """The reliability diagram, the number of pairs in its bins, and the errors in words."""
+    """Skill in words, the reliability diagram, and the pairs in each bin."""
     metrics, own = run.metrics, run.artefact("calibration")
-    if "calibration/ece" not in metrics:
+    names = ("brier_skill", "log_skill", "ece_likely")
+    skill, log_skill, likely = (metrics.get(f"calibration/{name}") for name in names)
+    reasons = own.notes.get(UNDEFINED, {})
+    if not any(name.startswith("calibration/") for name in (*metrics, *reasons)):
         return {}
-    sentences = [
-        f"Over all pairs, probability and outcome are {words.number(metrics['calibration/ece'])} "
-        "apart (ECE). Nearly all pairs are mismatches that get almost nothing, so that this is "
-        "small whatever the model does."
-    ]
-    above, pairs = metrics.get("calibration/ece_above"), metrics.get("calibration/pairs_above")
-    if above is not None and pairs:
+    if skill is None and not reasons:
+        return {"sentences": [OLD], "plots": []}
+    sentences = []
+    if skill is not None and log_skill is not None:
+        sentences.append(words.skill(skill, log_skill))
+    pairs = metrics.get("calibration/pairs_likely")
+    threshold = words.number(metrics.get("calibration/threshold_likely"))
+    if likely is not None and pairs:
         sentences.append(
-            f"Over the {pairs:,.0f} pairs above the first bin they are {words.number(above)} apart."
+            f"Of the {pairs:,.0f} pairs to which it gives {threshold} or more, probability and "
+            f"outcome are {words.number(likely)} apart on average (ECE, bins of equally many)."
         )
-    elif pairs == 0:
-        sentences.append("No pair is above the first bin: the model calls nothing likely.")
     expected = metrics.get("calibration/expected_per_match")
     if expected is not None:
         sentences.append(words.expected_matches(expected))
+    sentences += [f"{name}: n/a, {reason}." for name, reason in reasons.items()]
     sentences += _doubts(run)
     found: Values = {"sentences": sentences, "plots": []}
     if own.has("pairs", "probability", "matches") and own.arrays["pairs"].sum() > 0:

@@ -41,11 +41,12 @@ def headline(run: Run) -> list[Values]:
     for feature in zero_shot_features(metrics)[:1]:
         count = metrics.get(f"zero_shot/{feature}/num_classes")
         classes = f"{count:.0f} classes" if count else "all classes"
+        guess = max(1 / count if count else 0, metrics.get(f"zero_shot/{feature}/majority", 0))
         add(
             f"zero_shot/{feature}/top1",
             f"Zero-shot, {feature}",
             f"{{of_hundred}} images are put into the right one of {classes}, by its name alone.",
-            1 / count if count else None,
+            guess or None,
         )
     rho = metrics.get("uncertainty/text/matches_spearman")
     if rho is not None:

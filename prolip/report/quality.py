@@ -47,8 +47,8 @@ OTHER_TRENDS = (
     ),
     (
         "Calibration",
-        "ECE of pairs; less is better",
-        {"above first bin": "calibration/ece_above", "all pairs": "calibration/ece"},
+        "skill of pair probabilities; 0: the share of matches for every pair, 1: perfect",
+        {"Brier": "calibration/brier_skill", "log loss": "calibration/log_skill"},
     ),
 )
 SET_TREND = re.compile(r"(sets/([^/]+)(?:/(text_to_image|image_to_text))?)/(top1|map|recall@1)")
@@ -66,6 +66,9 @@ def quality(run: Run) -> Values:
             values = [metrics.get(f"retrieval/{task}/{prefix}{m}") for m in MEASURES]
             if any(value is not None for value in values):
                 rows.append({"name": name, "values": [words.number(v) for v in values]})
+        guesses = [metrics.get(f"retrieval/{task}/chance/{m}") for m in MEASURES]
+        if rows and any(value is not None for value in guesses):
+            rows.append({"name": "guessing", "values": [words.number(v) for v in guesses]})
         if rows:
             count = metrics.get(f"retrieval/{task}/num_queries")
             queries = f"{count:,.0f} queries" if count else ""
@@ -76,7 +79,7 @@ def quality(run: Run) -> Values:
             "classes": words.number(metrics.get(f"zero_shot/{feature}/num_classes")),
             "values": [
                 words.number(metrics.get(f"zero_shot/{feature}/{name}"))
-                for name in ("top1", "mean/top1", "top5", "class_top1")
+                for name in ("top1", "mean/top1", "top5", "class_top1", "majority")
             ],
         }
         for feature in zero_shot_features(metrics)

@@ -113,7 +113,7 @@ def accuracy_by_certainty(spearman: float | None) -> str:
     """What accuracy does from the most certain bin to the least certain one."""
     if spearman is None:
         return "Too few queries, or no uncertainty, to tell."
-    value = f"(Spearman over bins {signed(spearman)})"
+    value = f"(Spearman over bins {signed(spearman)}; over ten, chance gives up to 0.6 either way)"
     if spearman <= -0.6:
         return f"The less certain, the more mistakes, as it should be {value}."
     if spearman <= -0.3:
@@ -140,10 +140,27 @@ def abstention(doubt: float, score: float | None) -> str:
     return f"{text} The best score, which costs nothing, gives {more} ({signed(score)})."
 
 
+def skill(brier: float, log_loss: float) -> str:
+    """What the probabilities of pairs are worth, beside giving every pair the share of matches."""
+    values = f"(Brier skill {signed(brier)}, log-loss skill {signed(log_loss)})"
+    if min(brier, log_loss) <= 0:
+        return (
+            "The probabilities are no better than giving every pair the share of matches "
+            f"{values}; 1 would be perfect."
+        )
+    return (
+        f"The probabilities remove {share(brier)} of the squared error of giving every pair the "
+        f"share of matches {values}; 1 would be perfect."
+    )
+
+
 def expected_matches(ratio: float) -> str:
     """How many matches the probabilities add up to, beside those that there are."""
     if abs(ratio - 1) < 0.05:
-        return "The probabilities add up to as many matches as there are."
+        return (
+            "The probabilities add up to as many matches as there are, as they would if every pair "
+            "got the share of matches."
+        )
     return f"The probabilities add up to {number(ratio)} times as many matches as there are."
 
 

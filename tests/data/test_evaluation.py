@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from toy import make_set, png, rows
 
-from prolip.config import AugmentConfig
+from prolip.config import AugmentConfig, DataConfig
 from prolip.data.evaluation import eval_set
 from prolip.data.image import decode, inference_image
 from prolip.data.pipeline import TrainPipeline
@@ -127,3 +127,27 @@ def test_a_split_without_a_usable_record_says_why(tmp_path):
     config = make_set(tmp_path, [{"title": "x", "picture": b"?"}], max_bad_fraction=1.0)
     with pytest.raises(DataError, match=r"no record that can be used \(1 x not a JPEG"):
         eval_set(config, 8)
+
+
+def test_identity_goes_by_what_the_records_say_and_not_by_where_they_are(tmp_path):
+    def split(folder, caption="a thing", label="one", seed=0, **options):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "0.png").write_bytes(png(seed))
+        line = f"image,caption,kind\n0.png,{caption},{label}\n"
+        (tmp_path / folder / "test.csv").write_text(line)
+        config = DataConfig(
+            name="table",
+            data_dir=str(tmp_path / folder),
+            eval_split="test.csv",
+            caption_features=("caption",),
+            caption_weights=(1.0,),
+            **options,
+        )
+        return eval_set(config, 8, ["kind"]).identity
+
+    first = split("a")
+    assert split("b") == first  # A copy.
+    assert split("a", caption="a thong") != first  # As many bytes.
+    assert split("a", label="two") != first
+    assert split("a", seed=1) != first
+    assert split("a") == first

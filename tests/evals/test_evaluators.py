@@ -200,7 +200,7 @@ def test_every_evaluator_gives_finite_metrics_and_named_artefacts(context):
     assert "uncertainty/text/matches_spearman" in results["uncertainty"].metrics
     assert "uncertainty/inclusion_auc" in results["uncertainty"].metrics
     assert "abstention/text_to_image/recall@1/score/aurc" in results["abstention"].metrics
-    assert "calibration/ece" in results["calibration"].metrics
+    assert "calibration/brier_skill" in results["calibration"].metrics
     assert results["probe"].metrics["probe/group/num_classes"] == 3
     # 3 captions of 20 images and 60 of one: a caption of each image is its group's.
     rate = results["multiplicity"].metrics["multiplicity/false_negative_rate"]

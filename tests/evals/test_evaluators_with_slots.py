@@ -71,7 +71,7 @@ def test_probabilities_of_pairs_are_those_of_the_loss(sides, slots):
     lists = [np.flatnonzero(row) for row in relevant]
     logits = 4 * np.asarray(prolip.set_similarity(texts, images, slots)) - 2
     expected = calibration.reliability(1 / (1 + np.exp(-logits.astype(np.float64))), relevant)
-    found = calibration.pair_reliability(images, texts, lists, 4.0, -2.0, block=7, slots=slots)
+    found = calibration.pair_calibration(images, texts, lists, 4.0, -2.0, block=7, slots=slots).all
     np.testing.assert_allclose(found.probability.sum(), expected.probability.sum(), rtol=1e-5)
     np.testing.assert_array_equal(found.matches, expected.matches)
 

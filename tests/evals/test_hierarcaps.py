@@ -232,3 +232,10 @@ def test_a_part_without_damaged_images_keeps_whole_chains(tmp_path):
     captions = open_set(parse(f"hierarcaps={root} partial=yes")).listing.captions
     assert captions.levels == 4 and captions.image_ids.tolist() == [100, 102, 103, 104]
     assert captions.texts[4] == "animal" and captions.texts[7].endswith("pet 2 sits.")
+
+
+def test_means_off_the_unit_sphere_are_refused():
+    images = Gaussian(np.full((1, 4), 2.0), np.zeros((1, 4)))
+    texts = Gaussian(np.eye(4), np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="image 0 has a mean of length 4"):
+        hierarcaps(images, texts, np.ones(4), [["a", "b", "c", "d"]])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prolip.evals import prompts
+from prolip.evals import prompt_choice, prompts
 from prolip.evals.zero_shot import class_logits
 from prolip.gaussian import Gaussian
 
@@ -144,3 +144,40 @@ def test_few_shot_support_weights_the_right_prompt_up():
     np.testing.assert_array_equal(result.mean, again.mean)
     with pytest.raises(ValueError, match="class 1 has no image"):
         prompts.reweight_prompts(classes, images, support=[np.arange(4), np.arange(0)])
+
+
+def test_choices_of_prompts_find_the_one_that_says_something():
+    """Of each class one prompt is near its images; the others are elsewhere and uncertain."""
+    rng = np.random.default_rng(0)
+    base = own_prompts(rng, 4, 64).mean
+    mean = np.stack([base, *(own_prompts(rng, 4, 64).mean for _ in range(3))], 1).reshape(16, 64)
+    log_var = np.tile(np.array([-9.0, -8.9, -4.0, -4.0]), 4)[:, None] * np.ones((1, 64))
+    labels = np.repeat(np.arange(4), 12)
+    noisy = base[labels] + 0.22 * rng.normal(size=(48, 64))
+    images = Gaussian(noisy / np.linalg.norm(noisy, axis=1, keepdims=True), np.full((48, 64), -8.0))
+    found = prompt_choice.choices(Gaussian(mean, log_var), images, labels, 4, 1024)
+    assert set(found) == {
+        f"{name}/{metric}"
+        for name in ("filtered", "bprw_transductive")
+        for metric in ("top1", "class_top1")
+    }
+    plain = prompts.filtered(
+        Gaussian(mean.reshape(4, 4, 64), log_var.reshape(4, 4, 64)), np.ones((4, 4), bool)
+    )
+    accuracy = (class_logits(images, plain).argmax(1) == labels).mean()
+    assert found["filtered/top1"] > accuracy
+
+
+@pytest.mark.parametrize("wrong", ["sample", "prompt"])
+def test_what_is_not_a_number_gets_no_weight(wrong):
+    rng = np.random.default_rng(0)
+    given, samples = own_prompts(rng), rng.normal(size=(10, 8))
+    if wrong == "sample":
+        samples[3] = np.nan
+    else:
+        given.mean[3] = np.nan
+    with pytest.raises(ValueError, match=f"{wrong} 3 is not a number"):
+        prompts.mixture_weights(samples, given)
+    point = Gaussian(own_prompts(rng).mean, np.full((5, 8), -np.inf))
+    with pytest.raises(ValueError, match="zero variance"):
+        prompts.mixture_weights(np.zeros((1, 8)), point)

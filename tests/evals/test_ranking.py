@@ -11,7 +11,7 @@ from prolip.gaussian import Gaussian
 
 
 def whole_numbers(rng, count, dim=6, low=-2, high=3):
-    """Products and half traces are exact in float32, and many tie."""
+    """Distances and traces are exact in float32, and many tie; no mean has length 1 by design."""
     mean = rng.integers(low, high, (count, dim)).astype(np.float32)
     log_var = np.log(rng.integers(1, 3, (count, dim)) * 2.0)
     return Gaussian(mean, log_var.astype(np.float32))
@@ -20,7 +20,8 @@ def whole_numbers(rng, count, dim=6, low=-2, high=3):
 def obvious(queries, gallery, positives, mean_only):
     """Best targets and rank of the best positive, one query at a time."""
     trace = np.round(np.exp(gallery.log_var.astype(np.float64)).sum(1))
-    scores = queries.mean @ gallery.mean.T - (0 if mean_only else trace / 2)
+    squares = ((queries.mean[:, None] - gallery.mean[None]).astype(np.float64) ** 2).sum(-1)
+    scores = 1 - (squares + (0 if mean_only else trace)) / 2
     order = np.argsort(-scores, axis=1, kind="stable")
     ranks = [
         1 + min((row.tolist().index(t) for t in own if t < len(row)), default=-1)
@@ -80,7 +81,42 @@ def test_copies_of_an_item_tie_whatever_the_rounding(rng):
 
 
 def test_zeros_of_both_signs_tie():
-    gallery = Gaussian(np.array([[-1.0], [1.0], [0.0]], np.float32), np.full((3, 1), -np.inf))
-    queries = Gaussian(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))
+    mean = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
+    gallery = Gaussian(mean, np.full((3, 2), -np.inf))
+    queries = Gaussian(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32))
     part = next(ranking.ranked_blocks(queries, gallery, [np.array([2])], at_least=3))
     assert part.order.tolist() == [[0, 1, 2]] and part.best_rank.tolist() == [3]
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(0.0, 3.0), (0.5, 0.3), (100.0, 0.1)])
+def test_means_of_any_length_are_ranked_by_the_float64_csd(rng, offset, spread):
+    """Long means would win by their product alone."""
+
+    def some(count, dim=16):
+        mean = offset + spread * rng.normal(size=(count, dim)) * rng.uniform(0.2, 3, (count, 1))
+        log_var = rng.normal(2 * np.log(spread) - 1, 1, (count, dim))
+        return Gaussian(mean.astype(np.float32), log_var.astype(np.float32))
+
+    queries, gallery = some(40), some(60)
+    mean, log_var = (np.asarray(x, np.float64) for x in gallery)
+    squares = ((np.asarray(queries.mean, np.float64)[:, None] - mean[None]) ** 2).sum(-1)
+    positives = [np.array([i]) for i in range(40)]
+    for mean_only in (False, True):
+        csd = squares + (0 if mean_only else np.exp(log_var).sum(1))
+        (part,) = ranking.ranked_blocks(
+            queries, gallery, positives, at_least=60, mean_only=mean_only
+        )
+        np.testing.assert_array_equal(part.order, np.argsort(csd, axis=1, kind="stable"))
+        np.testing.assert_allclose(part.best_score, 1 - csd.min(1) / 2, rtol=2e-3, atol=1e-5)
+
+
+def test_what_is_not_a_number_gets_no_rank(rng):
+    given = whole_numbers(rng, 4)
+    mean = np.where(np.arange(4)[:, None] == 2, np.nan, given.mean)
+    for queries, gallery, name in (
+        (Gaussian(mean, given.log_var), given, "query 2"),
+        (given, Gaussian(mean, given.log_var), "target 2"),
+        (given, Gaussian(given.mean, np.where(mean == mean, 0, np.inf)), "target 2"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} is not a number"):
+            next(ranking.ranked_blocks(queries, gallery, [np.array([0])] * 4))

@@ -207,3 +207,18 @@ def test_nothing_evaluated_and_no_run_are_said(tmp_path, capsys):
     assert capsys.readouterr().out == "no step has been evaluated yet\n"
     assert main(["eval", "--workdir", str(tmp_path), "--summary", "--watch"]) == 1
     assert "--summary evaluates nothing" in capsys.readouterr().err
+
+
+def test_a_metric_without_a_value_is_shown_with_its_reason(run, capsys):
+    reason = "the model gives no pair a probability of 0.1 or more"
+    result = EvalResult(
+        {"calibration/brier_skill": -0.01}, undefined={"calibration/ece_likely": reason}
+    )
+    Ledger(run.path, "c").record(200, "m200", "calibration", result)
+    found = summarize(run, CheckpointConfig())
+    assert found.undefined == {200: {"calibration/ece_likely": reason}}
+    assert f"calibration/ece_likely is n/a at step 200: {reason}" in found.sentences
+    assert found.guesses["calibration/brier_skill"] == 0
+    assert main(["eval", "--workdir", str(run.path), "--summary"]) == 0
+    text = capsys.readouterr().out
+    assert any("n/a" in row for row in cells(text)) and "guessing" in text

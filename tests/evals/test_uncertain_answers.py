@@ -60,19 +60,12 @@ def test_faulty_items_are_named():
 @given(st.lists(st.tuples(EIGHTHS, st.booleans()), min_size=1, max_size=40), st.integers(1, 9))
 def test_ece_equals_the_obvious_loop(pairs, bins):
     p, match = zip(*pairs, strict=True)
-    total = above = count_above = 0.0
+    total = 0.0
     for number in range(bins):
         inside = [i for i, q in enumerate(p) if min(int(q * bins), bins - 1) == number]
-        gap = abs(sum(match[i] for i in inside) - sum(p[i] for i in inside))
-        total += gap
-        if number:
-            above, count_above = above + gap, count_above + len(inside)
+        total += abs(sum(match[i] for i in inside) - sum(p[i] for i in inside))
     found = calibration.reliability(p, match, bins)
     assert found.ece == pytest.approx(total / len(p), abs=1e-12)
-    if count_above:
-        assert found.ece_above == pytest.approx(above / count_above, abs=1e-12)
-    else:
-        assert np.isnan(found.ece_above)
 
 
 def test_pairs_in_blocks_are_those_of_the_whole_matrix(rng):
@@ -84,12 +77,37 @@ def test_pairs_in_blocks_are_those_of_the_whole_matrix(rng):
     lists = [np.flatnonzero(row) for row in relevant]
     traces = [np.exp(g.log_var).sum(1) / 2 for g in (texts, images)]
     logits = 3 * (texts.mean @ images.mean.T - traces[0][:, None] - traces[1][None]) - 1
-    expected = calibration.reliability(1 / (1 + np.exp(-logits)), relevant)
+    p = 1 / (1 + np.exp(-logits))
+    expected = calibration.reliability(p, relevant)
+    rate = relevant.mean()
+    brier = 1 - ((p - relevant) ** 2).mean() / (rate * (1 - rate))
+    entropy = -rate * np.log(rate) - (1 - rate) * np.log(1 - rate)
+    log_skill = 1 + np.where(relevant, np.log(p), np.log(1 - p)).mean() / entropy
     for block in (5, 64):
-        found = calibration.pair_reliability(images, texts, lists, 3.0, -1.0, block=block)
-        np.testing.assert_array_equal(found.pairs, expected.pairs)
-        np.testing.assert_array_equal(found.matches, expected.matches)
-        np.testing.assert_allclose(found.probability, expected.probability, rtol=1e-5)
+        found = calibration.pair_calibration(images, texts, lists, 3.0, -1.0, block=block)
+        np.testing.assert_array_equal(found.all.pairs, expected.pairs)
+        np.testing.assert_array_equal(found.all.matches, expected.matches)
+        np.testing.assert_allclose(found.all.probability, expected.probability, rtol=1e-5)
+        assert found.brier_skill == pytest.approx(brier, abs=1e-5)
+        assert found.log_skill == pytest.approx(log_skill, abs=1e-5)
+        likely = p >= found.threshold
+        assert found.threshold == pytest.approx(2 * rate)
+        assert found.likely.pairs.sum() == likely.sum()
+        assert found.likely.matches.sum() == relevant[likely].sum()
+
+
+def test_likely_pairs_are_merged_into_bins_of_equally_many(rng):
+    fine = calibration.Reliability(rng.integers(0, 9, 500), rng.random(500), rng.random(500))
+    merged = fine.merged(10)
+    for one, other in zip(merged, fine, strict=True):
+        assert one.sum() == pytest.approx(other.sum())
+    assert np.ptp(merged.pairs) < 20
+
+
+def test_calibration_of_what_is_not_a_number_is_refused(rng):
+    side = Gaussian(np.array([[1.0, 0.0], [np.nan, 0.0]], np.float32), np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="image 1 is not a number"):
+        calibration.pair_calibration(side, side, [[0], [1]], 1.0, 0.0)
 
 
 def test_probabilities_that_are_true_have_a_small_error(rng):

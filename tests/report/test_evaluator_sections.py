@@ -29,6 +29,7 @@ import stand_ins
 
 NAMES = ("abstention", "calibration", "probe", "multiplicity")
 MODULES = (abstention, calibration, probe, multiplicity)
+SKILLS = {"calibration/brier_skill": -0.2, "calibration/log_skill": 0.1}
 QUALITY = "retrieval/text_to_image/map_at_r"
 
 
@@ -152,8 +153,9 @@ def test_risk_coverage_names_its_lines():
 
 def test_calibration_has_its_diagram_and_errors(page, text, metrics):
     assert page.count(">probability that the model gives a pair</text>") == 2
-    assert f"are {words.number(metrics['calibration/ece'])} apart (ECE)" in text
-    assert f"are {words.number(metrics['calibration/ece_above'])} apart" in text
+    skills = [words.signed(metrics[f"calibration/{name}_skill"]) for name in ("brier", "log")]
+    assert "(Brier skill {}, log-loss skill {})".format(*skills) in text
+    assert f"are {words.number(metrics['calibration/ece_likely'])} apart on average" in text
     assert "untrained" not in text
 
 
@@ -161,11 +163,18 @@ def test_probabilities_of_a_softmax_loss_are_not_taken_at_their_word(workdir, tm
     config = TrainConfig(objective=TrainConfig().objective.__class__(ppcl=0.0, clip=1.0))
     Workdir(tmp_path).write_config(config)
     Ledger(tmp_path, "c").record(
-        1, "m", "calibration", EvalResult({"calibration/ece": 0.2, "calibration/pairs_above": 0.0})
+        1, "m", "calibration", EvalResult(SKILLS, undefined={"calibration/ece_likely": "none is"})
     )
-    text = Parsed(write_report(tmp_path, images).read_text(encoding="utf8")).text
-    assert "the bias of the probabilities untrained" in " ".join(text.split())
-    assert "the model calls nothing likely" in text
+    text = " ".join(Parsed(write_report(tmp_path, images).read_text(encoding="utf8")).text.split())
+    assert "the bias of the probabilities untrained" in text
+    assert "no better than giving every pair the share of matches" in text
+    assert "calibration/ece_likely: n/a, none is." in text
+
+
+def test_calibration_of_an_earlier_version_is_not_praised(tmp_path):
+    Ledger(tmp_path, "c").record(1, "m", "calibration", EvalResult({"calibration/ece": 0.003}))
+    text = " ".join(Parsed(write_report(tmp_path, images).read_text(encoding="utf8")).text.split())
+    assert "evaluated by an earlier version" in text
 
 
 @pytest.mark.parametrize(
@@ -182,9 +191,9 @@ def test_probabilities_of_a_softmax_loss_are_not_taken_at_their_word(workdir, tm
 def test_probabilities_are_doubted_where_the_loss_trains_others_or_none(weights, said, tmp_path):
     objective = ObjectiveConfig(**({"ppcl": 0.0} | weights))
     Workdir(tmp_path).write_config(TrainConfig(objective=objective))
-    Ledger(tmp_path, "c").record(1, "m", "calibration", EvalResult({"calibration/ece": 0.2}))
+    Ledger(tmp_path, "c").record(1, "m", "calibration", EvalResult(SKILLS))
     text = " ".join(Parsed(write_report(tmp_path, images).read_text(encoding="utf8")).text.split())
-    assert "are 0.200 apart (ECE)" in text
+    assert "Brier skill" in text
     if said is None:
         assert "say nothing of the model" not in text
     else:

@@ -14,7 +14,7 @@ import numpy as np
 from prolip.evals import traversal
 from prolip.evals.context import variance_trace
 from prolip.evals.correlation import spearman
-from prolip.evals.given import Embeddings, as_gaussian
+from prolip.evals.given import ROUNDING, Embeddings, as_gaussian
 from prolip.evals.metrics import blocks
 
 BLOCK = 1024  # Images at a time.
@@ -53,9 +53,18 @@ def hierarcaps(
       What needs variances is left out for points.
 
     Raises:
-      ValueError: an embedding that is not a number, or captions of another number.
+      ValueError: an embedding that is not a number, a mean that is not of unit length, or captions
+        of another number.
     """
     images, texts = as_gaussian(images, "image"), as_gaussian(texts, "text")
+    for kind, side in (("image", images), ("text", texts)):
+        length = np.linalg.norm(side.mean, axis=1)
+        if (wrong := np.abs(length - 1) > ROUNDING).any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"{kind} {row} has a mean of length {length[row]:.4g}: both protocols go along the "
+                "unit sphere, so divide means by their lengths, and variances by the squares"
+            )
     levels = len(own[0]) if len(own) else 0
     if not levels or {len(row) for row in own} != {levels} or len(own) != len(images.mean):
         raise ValueError(f"{len(images.mean)} images need as many captions each, and one at least")

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from prolip.data.records import DataError
-from prolip.evals.context import take, variance_trace
+from prolip.evals.context import take
+from prolip.evals.csd import Terms, terms
 from prolip.evals.given import Embeddings, as_gaussian
-from prolip.gaussian import Gaussian
 
 ZETAS = (0, 1, 2)
 INSTANCES = "instances_val2014.json"
@@ -72,8 +72,8 @@ def pmrp(
     for way in ("image_to_text", "text_to_image"):
         (queries, asked), (gallery, given) = (sides[name] for name in way.split("_to_"))
         for variant, mean_only in (("", False), ("/mean", True)):
-            half_trace = 0.0 if mean_only else variance_trace(gallery) / 2
-            values = _precisions(queries, gallery, half_trace, asked, given, tuple(zetas), block)
+            scored = terms(queries, gallery, mean_only)
+            values = _precisions(scored, asked, given, tuple(zetas), block)
             result[f"pmrp/{way}{variant}"] = float(values.mean())
     result["pmrp/num_images"] = float(len(counted))
     result["pmrp/num_without_objects"] = float(len(table) - len(counted))
@@ -101,19 +101,16 @@ def object_classes(path: str | Path, image_ids: Any) -> np.ndarray:
 
 
 def _precisions(
-    queries: Gaussian,
-    gallery: Gaussian,
-    half_trace: Any,
+    scored: Terms,
     asked: np.ndarray,
     given: np.ndarray,
     zetas: tuple[int, ...],
     block: int,
 ) -> np.ndarray:
     """Float[zetas, queries]: R-Precision."""
-    mean = jnp.asarray(gallery.mean)
-    half = jnp.broadcast_to(jnp.asarray(half_trace, jnp.float32), len(mean))
+    mean, half = jnp.asarray(scored.gallery, jnp.float32), jnp.asarray(scored.half, jnp.float32)
     codes, sizes = jnp.asarray(given, jnp.float32), jnp.asarray(given.sum(1), jnp.float32)
-    query, code = np.asarray(queries.mean), asked.astype(np.float32)
+    query, code = scored.queries.astype(np.float32), asked.astype(np.float32)
     parts = []
     for start in range(0, len(query), block):
         some = slice(start, start + block)

@@ -4,6 +4,7 @@ imagenet=/data/imagenet/val real=/data/real.json
 imagenet_a=/data/imagenet-a prompts=siglip
 folder=/data/pets as=pets names=/data/pets/names.txt
 cifar10=tfds:/data/tfds
+imagenet=/data/imagenet/val choose=bprw
 coco=/data/coco partial=yes
 """
 
@@ -13,11 +14,11 @@ from typing import NamedTuple
 
 from prolip.config import ConfigError
 
-OPTION = re.compile(r"\s+(as|prompts|names|real|partial)=(\S+)$")
+OPTION = re.compile(r"\s+(as|prompts|names|real|partial|choose)=(\S+)$")
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 GRAMMAR = (
-    "write NAME=WHERE, and after it prompts=NAME_OR_FILE, names=FILE, real=FILE, as=NAME or "
-    "partial=yes where needed: 'imagenet=/data/imagenet/val prompts=siglip'"
+    "write NAME=WHERE, and after it prompts=NAME_OR_FILE, names=FILE, real=FILE, as=NAME, "
+    "choose=bprw or partial=yes where needed: 'imagenet=/data/imagenet/val prompts=siglip'"
 )
 
 
@@ -31,6 +32,7 @@ class Address(NamedTuple):
     names: str = ""  # A file of names; "": those that come along or are in the files.
     partial: bool = False  # Go on with a part of the set.
     real: str = ""  # A file of ReaL labels.
+    choose: bool = False  # Prompts by uncertainty, and weighted by images, besides.
 
 
 def parse(text: str) -> Address:
@@ -51,11 +53,13 @@ def parse(text: str) -> Address:
     partial = options.get("partial", "no")
     if partial not in ("yes", "no"):
         raise ConfigError(f"the set {text!r}: partial is yes or no, not {partial!r}")
+    if options.get("choose", "bprw") != "bprw":
+        raise ConfigError(f"the set {text!r}: choose is bprw, not {options['choose']!r}")
     name = options.get("as", kind)
     if not PLAIN.fullmatch(name):
         raise ConfigError(f"the set {text!r}: a name is of letters, digits, '_', '-' and '.'")
     found = {key: options.get(key, "") for key in ("prompts", "names", "real")}
-    return Address(kind, where, name, **found, partial=partial == "yes")
+    return Address(kind, where, name, **found, partial=partial == "yes", choose="choose" in options)
 
 
 def addresses(texts: Iterable[str]) -> list[Address]:

@@ -9,8 +9,9 @@ from prolip.config import ConfigError, EvalConfig, SlotsConfig
 from prolip.evals.benchmarks import annotations, coco, hierarcaps
 from prolip.evals.context import ONE_SLOT, EvalResult, finite, joined, variance_trace
 from prolip.evals.metrics import KS, blocks
-from prolip.evals.multi_label import average_precisions, right_answers
-from prolip.evals.retrieval import retrieval
+from prolip.evals.multi_label import LEFT_OUT, RIGHT, average_precisions, right_answers
+from prolip.evals.prompt_choice import choices
+from prolip.evals.retrieval import chances, retrieval
 from prolip.evals.sets.listing import Captions
 from prolip.evals.sets.opened import Opened
 from prolip.evals.zero_shot import (
@@ -98,6 +99,13 @@ def _classified(
         return EvalResult(_several(images, classes, listing.valid, slots), arrays, notes)
     values = zero_shot(images, classes, listing.labels, config.bins, config.block, slots)
 
+    if opened.choose:
+        if slots.count > 1 or not np.isfinite(np.asarray(classes.log_var)).all():
+            raise ConfigError(f"{opened.name}: choose=bprw needs a model with variances")
+        prompts = encode_text(prompts_of(listing.names, templates))
+        count = len(listing.names)
+        values |= choices(prompts, images, listing.labels, count, config.block)
+
     def answers(mean_only: bool) -> np.ndarray:
         how: dict[str, Any] = {"mean_only": mean_only, "block": config.block, "slots": slots}
         return best_classes(images, classes, **how)[:, 0].astype(np.int32)
@@ -117,6 +125,9 @@ def _several(
 ) -> dict[str, float]:
     """Mean average precision over classes, where an image shows several."""
     values = {"num_images": float(len(valid)), "num_classes": float(valid.shape[1])}
+    judged, right = (valid != LEFT_OUT).sum(0), (valid == RIGHT).sum(0)
+    share = (right / np.maximum(judged, 1))[right > 0]  # Of a random order, nearly.
+    values["chance/map"] = float(share.mean()) if len(share) else float("nan")
     for variant, mean_only in (("", False), ("mean/", True)):
         scores = class_logits(images, classes, mean_only=mean_only, slots=slots)
         own = average_precisions(scores, valid)
@@ -140,6 +151,7 @@ def _retrieved(
     for variant in ("", "mean/"):
         recalls = [values[f"{way}/{variant}recall@{k}"] for way in WAYS for k in KS]
         values[f"{variant}rsum"] = 100 * sum(recalls)
+    values |= chances(list(own), len(images.mean))
     notes: dict[str, Any] = {}
     if opened.known.name == "coco" and not opened.partial:
         if annotations.location() is None:

@@ -38,6 +38,7 @@ class Opened:
     left_out: int  # Images that can't be decoded, of a set that is measured in part.
     partial: bool
     listing_digest: str  # `Listing.digest()`, made once.
+    choose: bool = False  # Measure choices of prompts too, see `evals.prompt_choice`.
 
     @property
     def as_published(self) -> dict[str, bool] | None:
@@ -66,6 +67,8 @@ class Opened:
                 "templates": len(self.prompts.templates),
                 "templates_sha256": self.prompts.digest,
             }
+        if self.choose:
+            found["choose"] = "bprw"
         if listing.captions is not None:
             found["captions"] = len(listing.captions.texts)
         if self.as_published is not None:
@@ -145,6 +148,11 @@ def open_set(address: Address, threads: int = 4) -> Opened:
             chosen = prompts.read(address.prompts or known.prompts)
     elif address.names or address.prompts:
         raise ConfigError(f"{address.name} is for retrieval: it takes neither names nor prompts")
+    if address.choose and (chosen is None or len(chosen.templates) < 2 or not len(listing.labels)):
+        raise ConfigError(
+            f"{address.name}: choose=bprw needs one class an image and several templates to choose "
+            "from; prompts=siglip and prompts=openai have some"
+        )
     return Opened(
         address.name,
         known,
@@ -153,6 +161,7 @@ def open_set(address: Address, threads: int = 4) -> Opened:
         left_out,
         address.partial,
         listing.digest(),
+        address.choose,
     )
 
 
