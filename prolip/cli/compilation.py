@@ -34,14 +34,15 @@ def keep_in_each_process() -> None:
     """
     import jax
 
-    directory = jax.config.jax_compilation_cache_dir
+    config: Any = jax.config  # Whose attributes it declares nowhere.
+    directory = config.jax_compilation_cache_dir
     if not directory or jax.process_index() == 0:
         return
     if jax.default_backend() != "cpu" and DIRECTORY in os.environ:
         return
     # Not the same directory: several that write the same entry at once could tear it.
     own = Path(directory) / f"process_{jax.process_index()}"
-    jax.config.update("jax_compilation_cache_dir", str(own))
+    config.update("jax_compilation_cache_dir", str(own))
     _write_here()
 
 
@@ -50,18 +51,21 @@ def _write_here() -> None:
     import jax
     from jax._src import compilation_cache, compiler
 
+    config: Any = jax.config
+    replaced: Any = compiler
+
     def write(
         key: str, seconds: float, name: str, backend: Any, executable: Any, callbacks: Any
     ) -> None:
-        if callbacks or seconds < jax.config.jax_persistent_cache_min_compile_time_secs:
+        if callbacks or seconds < config.jax_persistent_cache_min_compile_time_secs:
             return
         try:
             compilation_cache.put_executable_and_time(key, name, executable, backend, int(seconds))
         except Exception as error:  # Only the next start would have been faster.
             warnings.warn(f"{name} is not kept: {type(error).__name__}: {error}", stacklevel=2)
 
-    if hasattr(compiler, "_cache_write"):
-        compiler._cache_write = write
+    if hasattr(replaced, "_cache_write"):
+        replaced._cache_write = write
 
 
 def _processor() -> str:

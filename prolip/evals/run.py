@@ -10,13 +10,14 @@ import jax
 
 from prolip import distributed
 from prolip.checkpoint import CheckpointError, CheckpointStore
-from prolip.config import TrainConfig
+from prolip.config import ConfigError, TrainConfig
 from prolip.data.evaluation import EvalSet, eval_set
 from prolip.data.image import Form
 from prolip.data.labels import named_alike
 from prolip.evals.context import EvalResult
 from prolip.evals.evaluators import evaluation_id, step_evaluation
 from prolip.evals.loop import Evaluate, Outcome, evaluate_steps
+from prolip.evals.registry import evaluator
 from prolip.evals.sets.address import addresses
 from prolip.evals.sets.running import Sets, open_sets
 from prolip.evals.together import Leader, follow

@@ -12,6 +12,7 @@ from prolip.checkpoint import layout, retention
 from prolip.config import CheckpointConfig
 from prolip.data.near import unknown
 from prolip.evals import ledger
+from prolip.evals.entries import Entry
 from prolip.workdir import Workdir
 
 Metrics = Mapping[str, float]
@@ -127,7 +128,7 @@ def summarize(workdir: Workdir, config: CheckpointConfig, results: Path | None =
     )
 
 
-def merged(entries: Mapping[str, ledger.Entry]) -> dict[str, float]:
+def merged(entries: Mapping[str, Entry]) -> dict[str, float]:
     """The metrics of several evaluators; where they have one of the same name, the later counts."""
     return {name: value for e in entries.values() for name, value in e.metrics.items()}
 
@@ -166,9 +167,7 @@ def guess(metric: str, steps: Iterable[Metrics]) -> float | None:
     return known[-1] if known else None
 
 
-def _undefined(
-    workdir: Workdir, entries: Iterable[ledger.Entry], metrics: Metrics
-) -> dict[str, str]:
+def _undefined(workdir: Workdir, entries: Iterable[Entry], metrics: Metrics) -> dict[str, str]:
     """Metrics without a value, and why, by the notes of their evaluators."""
     found: dict[str, str] = {}
     for entry in entries:
