@@ -71,8 +71,8 @@ def evaluate(context: Context) -> EvalResult:
     if context.slots.count > 1 or not np.isfinite(np.asarray(context.texts.log_var)).all():
         reason = "prompts are chosen by their variances, which this model does not have"
     if reason:
-        names = (f"prompts/{f}/bprw_transductive/top1" for f in context.config.label_features)
-        return EvalResult({}, undefined=dict.fromkeys(names, reason))
+        missing = (f"prompts/{f}/bprw_transductive/top1" for f in context.config.label_features)
+        return EvalResult({}, undefined=dict.fromkeys(missing, reason))
     metrics: dict[str, float] = {}
     for feature in context.config.label_features:
         if feature not in context.labels:
