@@ -35,7 +35,7 @@ class Context(NamedTuple):
     logit_scale: float | None = None
     logit_bias: float | None = None
     masked: Callable[[], MaskedViews] | None = None  # Made when asked for; None: can't be made.
-    # Float[images features] of the pictures alone, made when asked for: for what needs no model.
+    # Float[images features] of the pictures alone, without a model; made when asked for.
     pixels: Callable[[], np.ndarray] | None = None
     slots: SlotsConfig = ONE_SLOT  # Of embeddings that are sets, one slot after the other.
 

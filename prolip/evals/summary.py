@@ -26,6 +26,7 @@ HEADLINE = (
     ("retrieval/image_to_text/recall@1", "image → text", "R@1"),
     (f"zero_shot/{FIRST}/top1", "zero-shot", "{}"),
     (f"probe/{FIRST}/top1", "probe", "{}"),
+    (f"prompts/{FIRST}/bprw_transductive/top1", "BPRW", "{}"),
     ("uncertainty/text/matches_spearman", "uncertainty", "~ matches"),
     ("abstention/text_to_image/recall@1/uncertainty/gain", "abstention", "gain"),
     ("calibration/brier_skill", "calibration", "Brier skill"),
@@ -157,14 +158,12 @@ def guess(metric: str, steps: Iterable[Metrics]) -> float | None:
     if any(re.fullmatch(pattern, metric) for pattern in ZERO):
         return 0.0
     path, slash, last = metric.rpartition("/")
-    path = path.removesuffix("/mean")
+    path = path.removesuffix("/mean").removesuffix("/bprw_transductive")
     names = [f"{path}{slash}chance/{last}"]
     if last == "top1":
         names += [f"{path}{slash}majority", f"{path}{slash}pixels_top1"]
-    known = [
-        max(values[n] for n in names if n in values) for values in steps if {*names} & {*values}
-    ]
-    return known[-1] if known else None
+    found = [[values[n] for n in names if n in values] for values in steps]
+    return next((max(own) for own in reversed(found) if own), None)
 
 
 def _undefined(workdir: Workdir, entries: Iterable[Entry], metrics: Metrics) -> dict[str, str]:

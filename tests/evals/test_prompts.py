@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prolip.config import ConfigError
 from prolip.evals import prompt_choice, prompts
+from prolip.evals.sets.address import parse
 from prolip.evals.zero_shot import class_logits
 from prolip.gaussian import Gaussian
 
@@ -181,3 +183,9 @@ def test_what_is_not_a_number_gets_no_weight(wrong):
     point = Gaussian(own_prompts(rng).mean, np.full((5, 8), -np.inf))
     with pytest.raises(ValueError, match="zero variance"):
         prompts.mixture_weights(np.zeros((1, 8)), point)
+
+
+def test_choose_is_an_option_of_a_set():
+    assert parse("imagenet=/data/val choose=bprw").choose and not parse("imagenet=/data/val").choose
+    with pytest.raises(ConfigError, match="choose is bprw, not 'all'"):
+        parse("imagenet=/data/val choose=all")
