@@ -1,6 +1,6 @@
 """Stored records to decoded ones, with the next good one in the place of a bad one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from PIL import Image
@@ -9,7 +9,7 @@ from prolip.config import DataConfig
 from prolip.data import image as images
 from prolip.data.records import Bad, BadRecord, DataError, Record
 from prolip.data.sources.source import Source
-from prolip.data.text import caption_id, clean, sentences
+from prolip.data.text import caption_id, clean, is_blank, sentences
 
 
 class Item(NamedTuple):
@@ -92,7 +92,7 @@ class Items:
         record = self.source[index]
         cleaning = self._config.tokenizer.cleaning
         texts = tuple(
-            tuple(dict.fromkeys(t for t in (clean(text, cleaning) for text in feature) if t))
+            tuple(dict.fromkeys(_shown(clean(text, cleaning) for text in feature)))
             for feature in record.captions
         )
         captions = tuple(dict.fromkeys(caption_id(text) for feature in texts for text in feature))
@@ -111,7 +111,11 @@ class Items:
         found = {}
         for text in (text for feature in record.captions for text in feature):
             # Before cleaning, which may remove the marks between them.
-            parts = tuple(p for p in (clean(s, cleaning) for s in sentences(text)) if p)
+            parts = tuple(_shown(clean(s, cleaning) for s in sentences(text)))
             if len(parts) > 1:
                 found[clean(text, cleaning)] = parts
         return found
+
+
+def _shown(cleaned: Iterable[str]) -> Iterator[str]:
+    return (text for text in cleaned if not is_blank(text))

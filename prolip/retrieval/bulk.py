@@ -92,7 +92,8 @@ def embed(
     if model.config.heads == "deterministic":  # Points: their log-variances are minus infinity.
         options = dataclasses.replace(options, variance="uncertainty")
     index, count = _check(collection, options)
-    work = _work(model, collection, options)
+    counts = preparing.TextCounts()
+    work = _work(model, collection, options, counts)
     for note in collection.notes:
         _say(console, note)
     division = Division(len(collection), options.part_size)
@@ -123,6 +124,8 @@ def embed(
         folder.write_failed()
     summary = Summary(rows, dict(judge.reasons.most_common()), line.rate, manifest)
     _report(console, Path(directory), summary)
+    for note in counts.notes():
+        _say(console, note)
     return summary
 
 
@@ -151,14 +154,16 @@ def _check(collection: Collection, options: BulkOptions) -> tuple[int, int]:
     return index, count
 
 
-def _work(model: Model, collection: Collection, options: BulkOptions) -> Work:
+def _work(
+    model: Model, collection: Collection, options: BulkOptions, counts: preparing.TextCounts
+) -> Work:
     # One shape for all batches, so that the tower is compiled once.
     size = min(options.batch_size, options.part_size, len(collection))
     threads = options.threads or os.cpu_count() or 1
     if collection.kind == "image":
         prepare = preparing.images(collection, model.preprocessing, options.thumbnail)
         return Work(prepare, model.image, model.config.embed_dim, size, threads)
-    prepare = preparing.texts(collection, model.tokenizer)
+    prepare = preparing.texts(collection, model.tokenizer, counts)
     return Work(prepare, model.text, model.config.embed_dim, size, threads)
 
 

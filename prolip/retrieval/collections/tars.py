@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from prolip.config import ConfigError
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.packed import packed
 from prolip.data.files.reading import OpenFile
@@ -35,10 +37,11 @@ class Tars:
     Args:
       paths: Of the tars, in order.
       kind: None takes images where the first tar has one.
-      extension: Of the members that are embedded: "jpg", "caption.txt"; "" takes all image files,
-        or ".txt".
+      extension: Of the members that are embedded: "jpg", "caption.txt", or "json/caption" for a
+        field of the JSON; "" takes all image files, or ".txt".
 
     Raises:
+      ConfigError: all of the JSON is asked for.
       DataError: a tar is missing or none of them has a member.
     """
 
@@ -50,10 +53,16 @@ class Tars:
         first, last = printable(self._paths[0]), printable(self._paths[-1])
         self.source = first if len(paths) == 1 else f"{first} ... {last} ({len(paths)} tars)"
         self.notes = []
-        self.kind: Kind = kind or _infer(paths[0])
+        extension, _, self._field = extension.removeprefix(".").partition("/")
+        self.kind: Kind = kind or ("text" if self._field else _infer(paths[0]))
         if kind is None:
             self.notes.append(f"taken as {self.kind}s; --kind says otherwise")
-        self._extension = extension.removeprefix(".").lower()
+        self._extension = extension.lower()
+        if self.kind == "text" and self._extension == "json" and not self._field:
+            raise ConfigError(
+                f"{self.source}: --column json would embed the JSON with its braces and names; "
+                "name the field, as in --column json/caption"
+            )
         self._open = functools.lru_cache(maxsize=OPEN_TARS)(OpenFile)
         self._index()
 
@@ -75,9 +84,10 @@ class Tars:
         if self.kind == "image":
             return Item(self.id(index), uri, data, None)
         try:
-            return Item(self.id(index), uri, None, data.decode())
+            text = data.decode()
         except UnicodeDecodeError as error:
             raise BadRecord("text is not UTF-8") from error
+        return Item(self.id(index), uri, None, _field(text, self._field) if self._field else text)
 
     def fingerprint(self) -> str:
         """Of the names, places and sizes of all members."""
@@ -85,7 +95,7 @@ class Tars:
 
     def _index(self) -> None:
         reasons = {"": 0}
-        places, digest = [], hashlib.sha256()
+        places, digest = [], hashlib.sha256(self._field.encode())
         ids, names, good = [], [], []  # Packed tar by tar.
         for number, name in enumerate(names_of_tars(self._paths)):
             entries = list(self._entries(Path(self._paths[number]), name))
@@ -127,6 +137,17 @@ class Tars:
         if self._extension:
             return extension == self._extension
         return is_image_name(f"x.{extension}") if self.kind == "image" else extension == "txt"
+
+
+def _field(document: str, name: str) -> str:
+    try:
+        values = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord("JSON of the sample is damaged") from error
+    value = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(value, str):
+        raise BadRecord("the JSON field is not a text" if value is not None else "no text")
+    return value
 
 
 _WHAT = {"image": "image", "text": ".txt"}
