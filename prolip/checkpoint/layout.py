@@ -22,8 +22,10 @@ from typing import Literal, NamedTuple
 
 from prolip.checkpoint import durable, lease, manifest
 from prolip.checkpoint.errors import CheckpointError, Damage
+from prolip.regular_files import read_bytes
 
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # What fits into 64 bits.
+MAX_MANIFEST = 256 << 20  # Bytes; 100 for each file of a step.
 _TEMPORARY = ".orbax-checkpoint-tmp"
 
 Exit = Literal["deleting", "damaged"]
@@ -101,7 +103,10 @@ def read(layout: Layout, step: int) -> manifest.Manifest:
       FileNotFoundError: the step does not exist.
       ValueError: its manifest is damaged.
     """
-    found = manifest.decode(layout.manifest(step).read_bytes())
+    path = layout.manifest(step)
+    if not os.path.lexists(path):
+        raise FileNotFoundError(path)
+    found = manifest.decode(read_bytes(path, MAX_MANIFEST))
     if found.step != step:
         raise ValueError(f"it is the manifest of step {found.step}")
     return found
