@@ -17,7 +17,7 @@ from PIL import Image
 from prolip import sharding
 from prolip.config import ModelConfig, SlotsConfig
 from prolip.data.image import Preprocessing, decode, inference_image, normalize
-from prolip.data.text import as_texts, clean, is_blank
+from prolip.data.text import EmptyTextError, as_texts, clean, is_blank
 from prolip.data.tokenizer import Tokenizer
 from prolip.gaussian import Gaussian
 from prolip.interop.errors import SourceError
@@ -191,9 +191,9 @@ class Model:
     def _ids(self, texts: list[str]) -> np.ndarray:
         for position, text in enumerate(texts):
             if is_blank(clean(text, self.tokenizer.cleaning)):
-                raise ValueError(
+                raise EmptyTextError(
                     f"text {position} ({ascii(text)[:40]}) is empty after cleaning "
-                    f"({self.tokenizer.cleaning}): there is nothing to embed"
+                    f"({self.tokenizer.cleaning})"
                 )
         ids = self.tokenizer(texts)
         if lost := int(self.tokenizer.has_unknown(ids).sum()):

@@ -8,7 +8,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import ftfy
 
@@ -35,7 +35,7 @@ def cached_by_text(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: Any) -> R:
         return (short if len(args[0]) <= SHORT else long)(*args)
 
-    return call
+    return cast(Callable[P, R], call)
 
 
 @cached_by_text
@@ -53,6 +53,10 @@ def clean(text: str, cleaning: Cleaning) -> str:
         return re.sub(r"\s+", " ", text).strip()
     text = " ".join(text.split())
     return text.lower() if cleaning == "lower" else text
+
+
+class EmptyTextError(ValueError):
+    """A text of which cleaning leaves nothing that can be seen."""
 
 
 def is_blank(cleaned: str) -> bool:

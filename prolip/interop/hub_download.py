@@ -11,7 +11,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from prolip.data.tokenizer import HF, SENTENCEPIECE, SPEC
 from prolip.interop import hub
 from prolip.interop.errors import SourceError
-from prolip.interop.weights import indexed_files
+from prolip.interop.weights import INDEX, WEIGHTS, indexed_files
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -40,11 +40,11 @@ def download(source: str) -> Path:
     try:
         config = _file(repository, hub.CONFIG, revision)
         try:
-            _file(repository, hub.WEIGHTS, revision)
+            _file(repository, WEIGHTS, revision)
         except EntryNotFoundError as error:
             if isinstance(error, LocalEntryNotFoundError):
                 raise
-            index = _file(repository, hub.INDEX, revision)
+            index = _file(repository, INDEX, revision)
             for name in sorted(set(indexed_files(index).values())):
                 _file(repository, name, revision)
         _own_files(repository, revision)
@@ -54,7 +54,7 @@ def download(source: str) -> Path:
         if isinstance(error, LocalEntryNotFoundError):
             raise _not_fetched(source, repository, error) from error
         raise SourceError(
-            f"{source!r} has no {hub.CONFIG} or no {hub.WEIGHTS} on the Hub; the layouts of "
+            f"{source!r} has no {hub.CONFIG} or no {WEIGHTS} on the Hub; the layouts of "
             "open_clip, transformers and other programs can't be read"
         ) from error
     except Exception as error:  # No network, no such repository, no permission, a bad name ...
@@ -69,7 +69,7 @@ def _not_fetched(source: str, repository: str, error: Exception) -> SourceError:
     return SourceError(
         f"{source!r} is not a directory here, and can't be fetched from the Hub "
         f"({type(error).__name__}: {reason}). Without a network, place {hub.CONFIG} and "
-        f"{hub.WEIGHTS} of {repository}, and for texts its tokenizer.json and "
+        f"{WEIGHTS} of {repository}, and for texts its tokenizer.json and "
         "tokenizer_config.json, into a directory, and load that directory."
     )
 

@@ -1,5 +1,6 @@
 """A SentencePiece model as a `tokenizer.json`, from which `transformers` makes the same ids."""
 
+import importlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -27,9 +28,8 @@ def tokenizer_json(content: bytes, pad_id: int, length: int) -> bytes:
     Raises:
       ConversionError: the model is of another kind, or has no piece `pad_id`.
     """
-    from sentencepiece import sentencepiece_model_pb2  # Imports protobuf.
-
-    model = sentencepiece_model_pb2.ModelProto.FromString(content)
+    messages: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
+    model = messages.ModelProto.FromString(content)
     spec = model.trainer_spec
     if spec.treat_whitespace_as_suffix or not model.normalizer_spec.escape_whitespaces:
         raise ConversionError("it treats blanks in a way of its own")

@@ -95,8 +95,11 @@ class TextCounts:
         return notes
 
 
-def texts(collection: Collection, tokenizer: Tokenizer, counts: TextCounts) -> Prepare:
+def texts(
+    collection: Collection, tokenizer: Tokenizer, counts: TextCounts | None = None
+) -> Prepare:
     """Cleans and tokenises, as `Model.encode_text` does."""
+    counts = counts or TextCounts()
 
     def one(index: int) -> Prepared:
         item = collection[index]

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from prolip.data.records import DataError
-from prolip.data.text import clean, is_blank
+from prolip.data.text import EmptyTextError
 from prolip.gaussian import Gaussian
 from prolip.retrieval.embeddings import Identity, Manifest
 
@@ -102,13 +102,9 @@ def _embed(queries: Any, model: "Model | None", manifest: Manifest | None) -> Ga
         raise DataError("searching for texts or images needs the model: search(..., model=model)")
     if manifest is not None and several:
         check_model(model, manifest, images=not all(texts))
-    if all(texts):
-        for text in several:
-            if is_blank(clean(text, model.tokenizer.cleaning)):
-                raise DataError(
-                    f"nothing to search for: {ascii(text)[:40]} is empty after cleaning"
-                )
     try:
         return model.encode_text(several) if all(texts) else model.encode_image(several)
+    except EmptyTextError as error:
+        raise DataError(f"nothing to search for: {error}") from error
     except ValueError as error:
         raise DataError(f"a query can't be embedded: {error}") from error

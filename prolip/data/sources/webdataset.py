@@ -157,11 +157,6 @@ class Webdataset(Source):
             if extension not in known or (field and extension != JSON):
                 reason = unknown(feature, known, f"no sample of {where} has a member")
                 raise DataError(f"{reason}; set data.caption_features")
-            if feature == JSON:
-                raise DataError(
-                    f"data.caption_features: {JSON!r} is all of a sample's JSON, with its braces "
-                    f"and names; name the field, as in '{JSON}/caption'"
-                )
             if field and field not in self.fields:
                 fields = [f"{JSON}/{name}" for name in self.fields]
                 raise DataError(unknown(feature, fields, f"the JSON of {where} has no field"))

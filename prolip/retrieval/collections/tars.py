@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from prolip.config import ConfigError
 from prolip.data.files.names import is_image_name, printable
 from prolip.data.files.packed import packed
 from prolip.data.files.reading import OpenFile
@@ -41,7 +40,6 @@ class Tars:
         field of the JSON; "" takes all image files, or ".txt".
 
     Raises:
-      ConfigError: all of the JSON is asked for.
       DataError: a tar is missing or none of them has a member.
     """
 
@@ -58,11 +56,6 @@ class Tars:
         if kind is None:
             self.notes.append(f"taken as {self.kind}s; --kind says otherwise")
         self._extension = extension.lower()
-        if self.kind == "text" and self._extension == "json" and not self._field:
-            raise ConfigError(
-                f"{self.source}: --column json would embed the JSON with its braces and names; "
-                "name the field, as in --column json/caption"
-            )
         self._open = functools.lru_cache(maxsize=OPEN_TARS)(OpenFile)
         self._index()
 
