@@ -189,12 +189,10 @@ class Model:
         return self._batched(self._text, lambda rows: ids[rows], len(ids), batch_size)
 
     def _ids(self, texts: list[str]) -> np.ndarray:
+        cleaning = self.tokenizer.cleaning
         for position, text in enumerate(texts):
-            if is_blank(clean(text, self.tokenizer.cleaning)):
-                raise EmptyTextError(
-                    f"text {position} ({ascii(text)[:40]}) is empty after cleaning "
-                    f"({self.tokenizer.cleaning})"
-                )
+            if is_blank(clean(text, cleaning)):
+                raise EmptyTextError(position, text, cleaning)
         ids = self.tokenizer(texts)
         if lost := int(self.tokenizer.has_unknown(ids).sum()):
             log.warning(

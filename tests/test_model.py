@@ -122,7 +122,7 @@ def test_a_value_that_is_no_text_is_named_with_its_position(value, model):
 
 @pytest.mark.parametrize("text", ["", " ", "!!!", "\ufeff", "\u2028"])
 def test_a_text_that_cleaning_empties_is_named(text, model):
-    with pytest.raises(ValueError, match=r"text 1 .* is empty after cleaning"):
+    with pytest.raises(ValueError, match=r"text 1: .* is empty after cleaning"):
         model.encode_text(["cat", text])
 
 

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 
 from prolip.checkpoint import durable, lease, manifest
 from prolip.checkpoint.errors import CheckpointError, Damage
-from prolip.regular_files import read_bytes
+from prolip.regular_files import UnreadableError, read_bytes
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # What fits into 64 bits.
 MAX_MANIFEST = 256 << 20  # Bytes; 100 for each file of a step.
@@ -104,9 +104,12 @@ def read(layout: Layout, step: int) -> manifest.Manifest:
       ValueError: its manifest is damaged.
     """
     path = layout.manifest(step)
-    if not os.path.lexists(path):
-        raise FileNotFoundError(path)
-    found = manifest.decode(read_bytes(path, MAX_MANIFEST))
+    try:
+        found = manifest.decode(read_bytes(path, MAX_MANIFEST))
+    except UnreadableError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        raise
     if found.step != step:
         raise ValueError(f"it is the manifest of step {found.step}")
     return found

@@ -56,7 +56,11 @@ def clean(text: str, cleaning: Cleaning) -> str:
 
 
 class EmptyTextError(ValueError):
-    """A text of which cleaning leaves nothing that can be seen."""
+    """A text of which cleaning leaves nothing that can be seen; `shown` says it without a number."""
+
+    def __init__(self, position: int, text: str, cleaning: Cleaning):
+        self.shown = f"{ascii(text)[:40]} is empty after cleaning ({cleaning})"
+        super().__init__(f"text {position}: {self.shown}")
 
 
 def is_blank(cleaned: str) -> bool:

@@ -105,6 +105,6 @@ def _embed(queries: Any, model: "Model | None", manifest: Manifest | None) -> Ga
     try:
         return model.encode_text(several) if all(texts) else model.encode_image(several)
     except EmptyTextError as error:
-        raise DataError(f"nothing to search for: {error}") from error
+        raise DataError(f"nothing to search for: {error.shown}") from error
     except ValueError as error:
         raise DataError(f"a query can't be embedded: {error}") from error
