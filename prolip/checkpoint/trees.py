@@ -15,6 +15,7 @@ from prolip.checkpoint.extras import ASSETS, META
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ODD_FILES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def check_items(items: Mapping[str, Any]) -> None:
@@ -59,13 +60,10 @@ def _as_checkpoint_error(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as e:
-            problem = str(e)
-        except RecursionError:
-            problem = "it is nested too deeply"
-        directory, item = args[:2]
-        shown = " ".join(problem.split())[:200]
-        raise CheckpointError(f"{directory}/{item} is damaged: {shown}")
+        except (*ODD_FILES, OSError, RecursionError) as e:
+            directory, item = args[:2]
+            shown = " ".join(f"{type(e).__name__}: {e}".split())[:200]
+            raise CheckpointError(f"{directory}/{item} can't be read: {shown}") from e
 
     return call
 

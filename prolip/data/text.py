@@ -21,7 +21,7 @@ MAX_CHARACTERS = 20_000  # What follows is cut off: no tower sees as much.
 # After the marks of European scripts a blank has to follow: "3.5" is no end.
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|(?<=[。！？])|\n+")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
-SHORT = 256  # Characters of a text of which many are cached: some 64 MiB in each process.
+SHORT = 256  # Characters of a text of which many are cached: 100 MiB at most, in each process.
 CACHED_SHORT, CACHED_LONG = 65_536, 256
 # Control, format and surrogate characters, separators, and marks that stand on nothing.
 INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs", "Mc", "Me", "Mn"))
@@ -56,7 +56,11 @@ def clean(text: str, cleaning: Cleaning) -> str:
 
 
 class EmptyTextError(ValueError):
-    """A text of which cleaning leaves nothing that can be seen; `shown` says it without a number."""
+    """A text of which cleaning leaves nothing that can be seen.
+
+    Attributes:
+      shown: The message without the text's position.
+    """
 
     def __init__(self, position: int, text: str, cleaning: Cleaning):
         self.shown = f"{ascii(text)[:40]} is empty after cleaning ({cleaning})"

@@ -1,6 +1,7 @@
 """Three kinds of tokenizer behind one interface; each is saved as a few files and found again."""
 
 import collections
+import contextlib
 import hashlib
 import itertools
 import json
@@ -8,7 +9,7 @@ import logging
 import math
 import pathlib
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import sentencepiece
@@ -70,10 +71,8 @@ class Tokenizer:
         """Int32[texts length]; texts are cleaned here."""
         rows = np.full((len(texts), self.length), self.pad_id, np.int32)
         cleaned = [clean(text, self.cleaning) for text in texts]
-        try:
+        with _as_data_error(f"{self._file} can't be used for these texts"):
             encoded = list(self._encode(cleaned))
-        except Exception as error:  # Such as for an unknown word, where there is no token for it.
-            raise DataError(f"{self._file} can't be used for these texts: {error}") from error
         for row, ids in zip(rows, encoded, strict=True):
             row[: len(ids)] = ids[: self.length]
         return rows
@@ -220,10 +219,14 @@ class _HuggingFace:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def _unknown_id(self, ids: Mapping[str, int]) -> int | None:
-        if isinstance(self._tokenizer.model, models.Unigram):  # Which tells its number only here.
+        model = self._tokenizer.model
+        if isinstance(model, models.Unigram):  # Which tells its number only here.
             number = json.loads(self._tokenizer.to_str())["model"]["unk_id"]
         else:
-            number = ids.get(self._tokenizer.model.unk_token)
+            number = ids.get(model.unk_token)
+        if number is None and isinstance(model, models.BPE) and not model.byte_fallback:
+            if not ids.keys() >= set(pre_tokenizers.ByteLevel.alphabet()):
+                log.warning("%s has no token for unknown letters: texts lose letters it lacks", HF)
         # CLIP's vocabulary spells all by bytes, and names the token that ends each text.
         return None if number in self._tokenizer.encode("").ids else number
 
@@ -248,12 +251,19 @@ def _open(file: str, vocabulary: bytes, length: int) -> typing.Any:
     kinds = {HF: _HuggingFace, SENTENCEPIECE: _SentencePiece}
     if file not in kinds:
         raise DataError(f"unknown kind of tokenizer file {file!r}; known: {', '.join(kinds)}")
-    try:
+    with _as_data_error(f"{file} is not a tokenizer that can be used"):
         return kinds[file](vocabulary, length)
+
+
+@contextlib.contextmanager
+def _as_data_error(sentence: str) -> Iterator[None]:
+    """Both libraries raise bare exceptions, and a panic of Rust is not an `Exception`."""
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # Both libraries raise bare ones; a panic is no `Exception`.
-        raise DataError(f"{file} is not a tokenizer that can be used: {error}") from error
+    except BaseException as error:
+        raise DataError(f"{sentence}: {error}") from error
 
 
 def _growth(normalizer: Mapping[str, typing.Any]) -> float:

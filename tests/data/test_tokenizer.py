@@ -254,9 +254,22 @@ def test_files_that_make_texts_longer_are_refused_or_cut(tmp_path):
         make_tokenizer(config, LENGTH)
 
 
-def test_a_word_that_a_vocabulary_has_no_token_for_is_a_sentence(tmp_path):
+def test_texts_that_a_vocabulary_can_not_encode_are_a_sentence(tmp_path):
+    path = tmp_path / "t.json"
+    config = TokenizerConfig(kind="hf", path=str(path))
     made = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "[MASK]": 2}, "[UNK]"))
-    made.save(str(tmp_path / "t.json"))
-    tokenizer = make_tokenizer(TokenizerConfig(kind="hf", path=str(tmp_path / "t.json")), LENGTH)
-    with pytest.raises(DataError, match="can't be used for these texts"):
-        tokenizer(["b"])
+    made.save(str(path))
+    with pytest.raises(DataError, match="can't be used for these texts"):  # No token for it.
+        make_tokenizer(config, LENGTH)(["b"])
+    made = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1}, "[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
+    made.save(str(path))
+    with pytest.raises(DataError, match="retry-limit"):  # A panic of the library.
+        make_tokenizer(config, LENGTH)(["a" * 40 + "!"])
+
+
+def test_a_vocabulary_that_drops_letters_is_told(tmp_path, caplog):
+    vocabulary = {"[PAD]": 0, "a": 1, "[MASK]": 2}
+    tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[])).save(str(tmp_path / "t.json"))
+    make_tokenizer(TokenizerConfig(kind="hf", path=str(tmp_path / "t.json")), LENGTH)
+    assert "texts lose letters" in caplog.text
