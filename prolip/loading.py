@@ -1,25 +1,31 @@
 """Models from wherever they are: a workdir, a directory in the Hub's layout, or a Hub id."""
 
 import dataclasses
-import json
+import logging
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from prolip import sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
 from prolip.config import DType, MeshConfig, ModelConfig, TrainConfig, from_dict
 from prolip.data.image import Form, Preprocessing
 from prolip.data.tokenizer import SPEC, load_tokenizer
-from prolip.interop import hub, hub_download
+from prolip.interop import hub, hub_download, other_layouts
 from prolip.interop.errors import SourceError
 from prolip.model import Model
 from prolip.models import two_tower
+from prolip.models.limits import check_sizes
+from prolip.regular_files import UnreadableError, parse_object
 from prolip.workdir import Workdir
 
+log = logging.getLogger(__name__)
+
+CONFIG_ASSET, PREPROCESSING_ASSET = "config.json", "preprocessing.json"
 HUB_ASSET = "hub_config.json"  # Of a checkpoint that was converted: its config.json.
 
 
@@ -73,7 +79,7 @@ def preprocessing_of(source: str | Path) -> Preprocessing:
         return hub.read_preprocessing(directory)
     store, step = _checkpoint(directory, None)
     with store, store.read_lease(step):
-        return _preprocessing(store.assets(step))
+        return Preprocessing.from_dict(_object(store.assets(step), PREPROCESSING_ASSET))
 
 
 def _directory(source: str | Path) -> tuple[Path, bool]:
@@ -124,28 +130,37 @@ def _checkpoint(path: Path, step: int | None) -> tuple[CheckpointStore, int]:
     try:
         chosen = store.latest() if step is None else step
         if chosen is None:
+            if described := other_layouts.described(path):
+                raise SourceError(described)
             hub.refuse_pickles(path)
-            raise CheckpointError(f"{path} has no checkpoint")
+            raise CheckpointError(f"{path} has no checkpoint; {other_layouts.contents(path)}")
     except BaseException:
         store.close()
         raise
     return store, chosen
 
 
-def _preprocessing(assets: Mapping[str, bytes]) -> Preprocessing:
-    return Preprocessing.from_dict(json.loads(assets["preprocessing.json"]))
-
-
 def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> Model:
     """Loads one step of an open store: parameters alone, verified, onto all local devices."""
     with store.read_lease(step):
         assets = store.assets(step)
-        config = from_dict(TrainConfig, json.loads(assets["config.json"]), bounds=False).model
+        where = str(store.directory / str(step))
+        try:
+            values = _object(assets, CONFIG_ASSET)
+            config = from_dict(TrainConfig, values, bounds=False).model
+            check_sizes(config, lambda field: f"{CONFIG_ASSET}: model.{field}")
+            preprocessing = Preprocessing.from_dict(_object(assets, PREPROCESSING_ASSET))
+            if preprocessing.image_size != config.image.image_size:
+                raise UnreadableError(f"{PREPROCESSING_ASSET}: image_size is not the model's")
+            tokenizer = load_tokenizer(assets) if SPEC in assets else None
+            published = _object(assets, HUB_ASSET) if HUB_ASSET in assets else None
+        except ValueError as error:  # All of these errors are.
+            raise CheckpointError(f"{where} can't be loaded: {error}") from error
         config = _computing_in(config, dtype)
-        preprocessing = _preprocessing(assets)
         mesh = sharding.make_mesh(MeshConfig(), jax.local_devices())
         params = store.restore(step, "params", _abstract_params(config, mesh))
-    tokenizer = load_tokenizer(assets) if SPEC in assets else None
+    if broken := _not_finite(params):
+        log.warning("%s: %s not finite, and so are embeddings", where, broken)
     return Model(
         config,
         params,
@@ -153,9 +168,26 @@ def load_step(store: CheckpointStore, step: int, dtype: DType | None = None) -> 
         preprocessing,
         mesh,
         no_tokenizer="" if tokenizer else f"checkpoint {step} was made without a tokenizer",
-        hub=json.loads(assets[HUB_ASSET]) if HUB_ASSET in assets else None,
-        source=str(store.directory / str(step)),
+        hub=published,
+        source=where,
     )
+
+
+def _object(assets: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    if name not in assets:
+        raise UnreadableError(f"it has no {name} among its assets")
+    return parse_object(assets[name], name)
+
+
+def _not_finite(params: Any) -> str:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    broken = [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in leaves
+        if not np.isfinite(jax.device_get(leaf)).all()
+    ]
+    more = f" and {len(broken) - 1} more arrays are" if broken[1:] else " is"
+    return f"{broken[0]}{more}" if broken else ""
 
 
 def _abstract_params(config: ModelConfig, mesh: jax.sharding.Mesh) -> Any:

@@ -5,9 +5,10 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ from prolip.data.image import (
     inference_image,
     normalize,
 )
+from prolip.data.text import EmptyTextError, as_texts, clean, is_blank
 from prolip.data.tokenizer import Tokenizer
 from prolip.gaussian import Gaussian
 from prolip.interop.errors import SourceError
 from prolip.models import two_tower
+
+log = logging.getLogger(__name__)
 
 ImageInput = str | Path | Image.Image | np.ndarray
 HUB_ASSET = "hub_config.json"  # Of a checkpoint that was converted: its config.json.
@@ -185,22 +189,24 @@ class Model:
         """Embeds texts.
 
         Args:
-          texts: strings, cleaned and tokenised here, or integer ids [N, L].
+          texts: strings, cleaned and tokenised here, or integer ids [N, L]. A warning counts those
+            with letters that the tokenizer can't spell.
           batch_size: texts embedded at a time.
 
         Returns:
           Gaussian, float32 [N, D].
 
         Raises:
-          ValueError: one string in the place of a list of them, or ids of another shape or out of
-            the vocabulary.
+          ValueError: one string instead of a list of them, a text that is not a string or that
+            cleaning leaves nothing of (the message has its position), or ids of another shape or
+            out of the vocabulary.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise ValueError("encode_text takes a list of strings: write [text]")
-        if isinstance(texts, np.ndarray | jax.Array):
+        if isinstance(texts, np.ndarray | jax.Array) and texts.dtype.kind not in "OTU":
             ids = np.asarray(texts)
         else:
-            ids = self.tokenizer(list(texts))
+            ids = self._ids(as_texts(texts))
         length = self.config.text.length
         if ids.ndim != 2 or ids.shape[1] > length or not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(
@@ -210,6 +216,20 @@ class Model:
             raise ValueError(f"token ids must be in 0 ... {self.config.text.vocab_size - 1}")
         ids = ids.astype(np.int32)
         return self._batched(self._text, lambda rows: ids[rows], len(ids), batch_size)
+
+    def _ids(self, texts: list[str]) -> np.ndarray:
+        cleaning = self.tokenizer.cleaning
+        for position, text in enumerate(texts):
+            if is_blank(clean(text, cleaning)):
+                raise EmptyTextError(position, text, cleaning)
+        ids = self.tokenizer(texts)
+        if lost := int(self.tokenizer.has_unknown(ids).sum()):
+            log.warning(
+                "%d of %d texts have letters that the tokenizer can't spell: they are embedded as "
+                "its unknown token",
+                *(lost, len(texts)),
+            )
+        return ids
 
     def image(self, images: np.ndarray) -> Gaussian:
         """UInt8 [B, H, W, 3] of the model's size to float32 NumPy arrays: what evaluators call."""

@@ -25,6 +25,7 @@ LEVELS = {
     "prolip.config_objective": 0,
     "prolip.config_rules": 0,
     "prolip.exit_codes": 0,
+    "prolip.regular_files": 0,
     "prolip.distributed": 0,
     "prolip.sharding": 0,
     "prolip.watchdog": 0,

@@ -106,6 +106,34 @@ def test_strings_and_ids_give_the_same_embedding(model):
             model.encode_text(ids)
 
 
+def test_texts_may_be_an_array_of_strings(model):
+    for texts in (np.array(["cat", "dog"]), np.array(["cat", "dog"], object), ("cat", "dog")):
+        same(model.encode_text(texts), model.encode_text(["cat", "dog"]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), None, 3, b"cat"])
+def test_a_value_that_is_no_text_is_named_with_its_position(value, model):
+    for texts in (["a", "b", value], np.array(["a", "b", value], object)):
+        with pytest.raises(ValueError, match=f"text 2 is not a string but {type(value).__name__}"):
+            model.encode_text(texts)
+    with pytest.raises(ValueError, match="a list of strings"):
+        model.encode_text(3)
+
+
+@pytest.mark.parametrize("text", ["", " ", "!!!", "\ufeff", "\u2028"])
+def test_a_text_that_cleaning_empties_is_named(text, model):
+    with pytest.raises(ValueError, match=r"text 1: .* is empty after cleaning"):
+        model.encode_text(["cat", text])
+
+
+def test_letters_that_the_tokenizer_lacks_are_counted(model, caplog):
+    model.encode_text(["cat", "\N{CAT FACE}", "ねこ"])
+    assert "2 of 3 texts have letters" in caplog.text
+    caplog.clear()
+    model.encode_text(["cat"])
+    assert not caplog.text
+
+
 def test_ids_may_be_of_jax(model):
     ids = model.tokenizer(["red circle"])
     assert np.array_equal(

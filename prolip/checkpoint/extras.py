@@ -7,9 +7,11 @@ from typing import Any
 
 from prolip.checkpoint.errors import CheckpointError
 from prolip.checkpoint.manifest import Manifest, matches
+from prolip.regular_files import UnreadableError, parse_object, read_bytes
 
 META = "meta.json"
 ASSETS = "assets"
+MAX_SIZE = 256 << 20  # Bytes of a file.
 
 
 def encode(step: int, meta: Mapping[str, Any], assets: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -31,7 +33,10 @@ def encode(step: int, meta: Mapping[str, Any], assets: Mapping[str, bytes]) -> d
 
 def read_meta(directory: Path, manifest: Manifest) -> dict[str, Any]:
     """The meta data of the step in `directory`; CheckpointError if the manifest disagrees."""
-    return json.loads(_read(directory, manifest, META))
+    try:
+        return parse_object(_read(directory, manifest, META), META)
+    except UnreadableError as e:
+        raise CheckpointError(f"checkpoint {manifest.step}: {e}") from e
 
 
 def read_assets(directory: Path, manifest: Manifest) -> dict[str, bytes]:
@@ -41,14 +46,16 @@ def read_assets(directory: Path, manifest: Manifest) -> dict[str, bytes]:
 
 
 def _read(directory: Path, manifest: Manifest, name: str) -> bytes:
-    path = directory / name
+    path, want = directory / name, manifest.files.get(name)
+    damaged = f"checkpoint {manifest.step} is damaged: {path}"
+    if want is None:
+        raise CheckpointError(f"{damaged}: its manifest does not name it")
+    if want.size > MAX_SIZE:
+        raise CheckpointError(f"{damaged}: {want.size:,} bytes are no asset")
     try:
-        data = path.read_bytes()
-        good = name in manifest.files and matches(data, manifest.files[name])
-    except OSError as e:
-        raise CheckpointError(f"{path} can't be read: {e.strerror or e}") from e
-    if not good:
-        raise CheckpointError(
-            f"checkpoint {manifest.step} is damaged: {path}: its contents changed"
-        )
+        data = read_bytes(path, MAX_SIZE)
+    except UnreadableError as e:
+        raise CheckpointError(f"checkpoint {manifest.step} is damaged: {e}") from e
+    if not matches(data, want):
+        raise CheckpointError(f"{damaged}: its contents changed")
     return data

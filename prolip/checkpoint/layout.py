@@ -22,8 +22,10 @@ from typing import Literal, NamedTuple
 
 from prolip.checkpoint import durable, lease, manifest
 from prolip.checkpoint.errors import CheckpointError, Damage
+from prolip.regular_files import UnreadableError, read_bytes
 
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # What fits into 64 bits.
+MAX_MANIFEST = 256 << 20  # Bytes; 100 for each file of a step.
 _TEMPORARY = ".orbax-checkpoint-tmp"
 
 Exit = Literal["deleting", "damaged"]
@@ -101,7 +103,13 @@ def read(layout: Layout, step: int) -> manifest.Manifest:
       FileNotFoundError: the step does not exist.
       ValueError: its manifest is damaged.
     """
-    found = manifest.decode(layout.manifest(step).read_bytes())
+    path = layout.manifest(step)
+    try:
+        found = manifest.decode(read_bytes(path, MAX_MANIFEST))
+    except UnreadableError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        raise
     if found.step != step:
         raise ValueError(f"it is the manifest of step {found.step}")
     return found

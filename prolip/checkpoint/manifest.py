@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from prolip.checkpoint.errors import Damage
+from prolip.regular_files import parse_object
 
 T = TypeVar("T")
 
@@ -57,10 +58,24 @@ def decode(data: bytes) -> Manifest:
     body = data[65:]
     if data[:65] != hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise ValueError("its contents changed")
-    values = json.loads(body)
+    values = parse_object(body, "it")
     if values.get("format") != FORMAT:
-        raise ValueError(f"its format {values.get('format')!r} is not known to this version")
-    return Manifest(values["step"], {k: File(*v) for k, v in values["files"].items()})
+        raise ValueError(f"its format {values.get('format')!r:.40} is not known to this version")
+    step, files = values.get("step"), values.get("files")
+    if not isinstance(step, int) or not isinstance(files, dict):
+        raise ValueError("it has no step or no files")
+    return Manifest(step, {name: _file(name, about) for name, about in files.items()})
+
+
+def _file(name: str, about: object) -> File:
+    """Raises ValueError for what `Manifest.encode` does not write."""
+    parts = name.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts) or "\0" in name or "\\" in name:
+        raise ValueError(f"it names {ascii(name)[:80]}, which is not a file below the step")
+    match about:
+        case [int(size), str(sha256)] if size >= 0 and not isinstance(size, bool):
+            return File(size, sha256)
+    raise ValueError(f"it has no size and SHA-256 for {ascii(name)[:80]}")
 
 
 def of_directory(step: int, directory: Path) -> Manifest:

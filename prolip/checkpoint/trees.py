@@ -1,9 +1,10 @@
 """Trees of arrays on disk: what may be saved, and reading them back exactly as asked."""
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -12,6 +13,10 @@ from etils import epath
 from prolip.checkpoint.alias import without_patterns
 from prolip.checkpoint.errors import CheckpointError, ContentsError
 from prolip.checkpoint.extras import ASSETS, META
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ODD_FILES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def check_items(items: Mapping[str, Any]) -> None:
@@ -49,6 +54,22 @@ def composite(items: Mapping[str, Any]) -> ocp.args.Composite:
     return ocp.args.Composite(**{k: ocp.args.StandardSave(v) for k, v in items.items()})
 
 
+def _as_checkpoint_error(function: Callable[P, T]) -> Callable[P, T]:
+    """Makes what Orbax and TensorStore raise for odd files a sentence about the item of a step."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (*ODD_FILES, OSError, RecursionError) as e:
+            directory, item = args[:2]
+            shown = " ".join(f"{type(e).__name__}: {e}".split())[:200]
+            raise CheckpointError(f"{directory}/{item} can't be read: {shown}") from e
+
+    return call
+
+
+@_as_checkpoint_error
 def restore(directory: Path, item: str, abstract: Any) -> Any:
     """Reads one item of a step.
 
@@ -71,6 +92,7 @@ def restore(directory: Path, item: str, abstract: Any) -> Any:
     checkpointer = ocp.Checkpointer(handler)
     try:
         stored = {_name(p): leaf for p, leaf in _leaves(handler.metadata(path).tree)}
+        _check_chunks(stored)
         wanted = {_name(p): leaf for p, leaf in _leaves(abstract)}
         problems = mismatches(stored, wanted)
         if problems:
@@ -126,6 +148,14 @@ def mismatches(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
         elif not _is_placed(getattr(want, "sharding", None)):
             lines.append(f"{name}: has no sharding over devices; give NamedSharding(mesh, spec)")
     return lines
+
+
+def _check_chunks(stored: Mapping[str, Any]) -> None:
+    """Raises CheckpointError for chunks above their array: a small file could fill the memory."""
+    for name, leaf in stored.items():
+        chunk = getattr(getattr(leaf, "storage", None), "chunk_shape", None) or ()
+        if any(side > max(1, whole) for side, whole in zip(chunk, leaf.shape, strict=False)):
+            raise CheckpointError(f"{name} is damaged: {_text(leaf)} in chunks of {list(chunk)}")
 
 
 def _is_placed(sharding: Any) -> bool:

@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME",
         help="of a table: texts, encoded images or paths relative to it;\n"
-        "a feature of a TFDS data set; an extension in tars",
+        "a feature of a TFDS data set; in tars an extension, or json/FIELD",
     )
     what.add_argument(
         "--id-column", default="", metavar="NAME", help="of a table; default: number the rows"

@@ -15,12 +15,18 @@ def run(args: argparse.Namespace) -> int:
     config = configuration.load(args.config, args.overrides)
     from prolip.data.evaluation import eval_set
     from prolip.data.files.names import visible
+    from prolip.data.pipeline import caption_notes, train_tokenizer
     from prolip.data.sources.choose import open_train
 
     train = open_train(config.data)
     split = eval_set(config.data, config.model.image.image_size, config.eval.label_features)
     print(f"{train.name}: {len(train):,} records in {config.data.train_split!r}")
-    for note in train.notes:
+    notes = list(train.notes)
+    wanted = config.data.tokenizer
+    # A run that begins with other weights takes their tokenizer; a path may be set later.
+    if not config.init_from and (wanted.kind == "train" or wanted.path):
+        notes += caption_notes(train, train_tokenizer(config.data, config.model.text.length))
+    for note in notes:
         print(visible(note))
     matches = [len(images) for images in split.positives]
     print(

@@ -3,10 +3,11 @@
 import dataclasses
 import hashlib
 import io
+import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from prolip.data.records import BadRecord
 # Of the resized sides: a longer picture is resized where the square is alone. One of 65,000 x 4
 # pixels, a file of 836 bytes, would otherwise need 3 GB.
 LONGEST_RATIO = 64
+MAX_SIDE = 16_384  # Pixels of a model's square.
 # Decoders that bytes from outside may reach.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
@@ -55,8 +57,30 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Inverse of `to_dict`, from JSON."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        """Inverse of `to_dict`, from JSON.
+
+        Raises:
+          ValueError: a field is missing, unknown, or of a value that no image can be read with.
+        """
+        try:
+            read = cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"preprocessing.json is damaged: {error}") from error
+        if type(read.image_size) is not int or not 1 <= read.image_size <= MAX_SIDE:
+            raise ValueError(f"preprocessing.json: image_size is {read.image_size!r:.40}")
+        if read.form not in get_args(Form):
+            raise ValueError(f"preprocessing.json: form is {read.form!r:.40}")
+        check_statistics(read.mean, read.std)
+        return read
+
+
+def check_statistics(mean: Sequence[Any], std: Sequence[Any]) -> None:
+    """Raises ValueError unless both are three finite numbers, those of `std` above zero."""
+    for name, values in (("mean", mean), ("std", std)):
+        numbers = [x for x in values if isinstance(x, int | float) and math.isfinite(x)]
+        if len(numbers) != len(values) or len(values) != 3 or (name == "std" and min(numbers) <= 0):
+            kind = "finite numbers above zero" if name == "std" else "finite numbers"
+            raise ValueError(f"{name} must be three {kind}, of red, green and blue; got {values}")
 
 
 def image_id(encoded: bytes) -> bytes:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from PIL import Image
@@ -13,7 +13,7 @@ from prolip.config import DataConfig
 from prolip.data import image as images
 from prolip.data.records import Bad, BadRecord, DataError, Record
 from prolip.data.sources.source import Source
-from prolip.data.text import caption_id, clean, sentences
+from prolip.data.text import caption_id, clean, is_blank, sentences
 
 
 class Item(NamedTuple):
@@ -111,7 +111,7 @@ class Items:
         record = self.source[index]
         cleaning = self._config.tokenizer.cleaning
         texts = tuple(
-            tuple(dict.fromkeys(t for t in (clean(text, cleaning) for text in feature) if t))
+            tuple(dict.fromkeys(_shown(clean(text, cleaning) for text in feature)))
             for feature in record.captions
         )
         captions = dict.fromkeys(caption_id(text) for feature in texts for text in feature)
@@ -134,7 +134,7 @@ class Items:
             with contextlib.suppress(BadRecord):  # It is named when it is drawn itself.
                 for feature in self.source.captions(other):
                     cleaned = (clean(text, self._config.tokenizer.cleaning) for text in feature)
-                    yield from (caption_id(text) for text in cleaned if text)
+                    yield from (caption_id(text) for text in _shown(cleaned))
 
     def _sentences(self, record: Record) -> dict[str, tuple[str, ...]]:
         if self._config.caption_sampling == "whole":
@@ -143,7 +143,7 @@ class Items:
         found = {}
         for text in (text for feature in record.captions for text in feature):
             # Before cleaning, which may remove the marks between them.
-            parts = tuple(p for p in (clean(s, cleaning) for s in sentences(text)) if p)
+            parts = tuple(_shown(clean(s, cleaning) for s in sentences(text)))
             if len(parts) > 1:
                 found[clean(text, cleaning)] = parts
         return found
@@ -155,3 +155,7 @@ def record_digest(record: Record) -> bytes:
     digest = hashlib.sha256(f"{len(texts)} ".encode() + texts)
     digest.update(record.image)
     return digest.digest()
+
+
+def _shown(cleaned: Iterable[str]) -> Iterator[str]:
+    return (text for text in cleaned if not is_blank(text))

@@ -27,10 +27,12 @@ from prolip.data.sources.choose import open_train
 from prolip.data.sources.mixture import Mixture
 from prolip.data.sources.source import Source
 from prolip.data.statistics import spread
+from prolip.data.text import cached_by_text, is_json
 from prolip.data.tokenizer import Tokenizer, make_tokenizer
 
 NUM_DRAWS = captions.NUM_DRAWS + augment.NUM_DRAWS
 TOKENIZER_RECORDS = 500_000
+LOOKED_AT = 200  # Records, for odd captions.
 
 
 class TrainPipeline:
@@ -81,8 +83,8 @@ class TrainPipeline:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences on what the source leaves out."""
-        return self._source.notes
+        """Sentences on what the source leaves out, and on odd captions."""
+        return [*self._source.notes, *caption_notes(self._source, self._tokenizer)]
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -183,7 +185,7 @@ class _Load:
         least = math.ceil(image_size / math.sqrt(min(config.augment.crop_scale)))
         upright = config.form == "exact"
         self._items = Items(source, config, upright=upright, least=least, other_captions=True)
-        self._tokens = functools.lru_cache(maxsize=65_536)(self._tokenize)
+        self._tokens = cached_by_text(self._tokenize)
 
     def __call__(self, step: int, numbers: np.ndarray) -> _Loaded:
         try:
@@ -245,6 +247,32 @@ def train_tokenizer(config: DataConfig, length: int) -> Tokenizer:
             with contextlib.suppress(BadRecord):
                 texts += (text for feature in source[index].captions for text in feature)
     return make_tokenizer(config.tokenizer, length, texts)
+
+
+def caption_notes(source: Source, tokenizer: Tokenizer) -> list[str]:
+    """Sentences on captions that are trained otherwise than they read, if there are any.
+
+    Looks at the captions of `LOOKED_AT` records, evenly spread.
+    """
+    texts: list[str] = []
+    for index in spread(len(source), LOOKED_AT):
+        with contextlib.suppress(BadRecord):
+            texts += (text for feature in source[index].captions for text in feature)
+    unknown = int(tokenizer.has_unknown(tokenizer(texts)).sum())
+    documents = sum(map(is_json, texts))
+    notes = []
+    if unknown:
+        notes.append(
+            f"{unknown:,} of {len(texts):,} captions looked at have letters that the tokenizer "
+            "can't spell: they become its unknown token. Another vocabulary may know them"
+        )
+    if documents:
+        notes.append(
+            f"{documents:,} of {len(texts):,} captions looked at are JSON, which is trained as it "
+            "is, with its braces and names: name the field in data.caption_features "
+            "(json/caption), or put the captions into a column of their own"
+        )
+    return notes
 
 
 def _uniform(stream: np.random.Philox, rows: int, columns: int) -> np.ndarray:

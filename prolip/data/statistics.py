@@ -14,7 +14,7 @@ from prolip.config import DataConfig
 from prolip.data.image import decode, inference_image
 from prolip.data.records import BadRecord
 from prolip.data.sources.source import Source
-from prolip.data.text import clean
+from prolip.data.text import clean, is_blank
 
 PERCENTILES = (0, 1, 50, 99, 100)
 WINDOW = 4096  # Records that wait for a thread at a time.
@@ -108,7 +108,7 @@ def measure(source: Source, number: int, config: DataConfig) -> Measured:
     """Raises BadRecord if the record can't be used."""
     record = source[number]
     cleaned = [clean(t, config.tokenizer.cleaning) for texts in record.captions for t in texts]
-    texts = [text for text in cleaned if text]
+    texts = [text for text in cleaned if not is_blank(text)]
     if not texts:
         raise BadRecord("no caption")
     image = decode(record.image, config.max_pixels)

@@ -1,10 +1,15 @@
 """Three kinds of tokenizer behind one interface; each is saved as a few files and found again."""
 
+import collections
+import contextlib
 import hashlib
+import itertools
 import json
+import logging
+import math
 import pathlib
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import sentencepiece
@@ -14,6 +19,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from prolip.config import Cleaning, TokenizerConfig
 from prolip.data.records import DataError
 from prolip.data.text import clean
+
+log = logging.getLogger(__name__)
 
 SPEC = "tokenizer_spec.json"  # Length, ids and cleaning; names the vocabulary's file.
 HF = "tokenizer.json"
@@ -25,6 +32,10 @@ PROBES = (
     *("Größe, façade, señor", "красная площадь", "東京タワーの写真", "smiling face with hearts"),
     *("woman's blue T-shirt; size M", "keycap 10", "a an and are as at be by for from has he in"),
 )
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # What begins a word in a vocabulary of letters.
+MAX_GROWTH = 64  # Times that a normalizer may make a text as long.
+LEAST_WITH_BYTES = 512  # Entries of a vocabulary of which the 256 bytes leave half to words.
+BYTE_LEVEL = frozenset(pre_tokenizers.ByteLevel.alphabet())  # Entries that spell every text.
 Encode = Callable[[Sequence[str]], Iterable[Sequence[int]]]
 
 
@@ -36,6 +47,7 @@ class Tokenizer:
       length: Ids of a row.
       pad_id: Fills short rows.
       mask_id: Stands for a token that a masked view hides.
+      unknown_id: Stands for letters that the vocabulary can't spell; None if it spells all.
       cleaning: What is done to a text first.
     """
 
@@ -53,6 +65,7 @@ class Tokenizer:
         self._file, self._vocabulary = file, vocabulary
         opened = _open(file, vocabulary, length)
         self._encode: Encode = opened.encode
+        self.unknown_id: int | None = opened.unknown_id
         self.vocab_size: int = max(opened.vocab_size, pad_id + 1, mask_id + 1)
         self.length, self.cleaning = length, cleaning
         self.pad_id = opened.pad_id if pad_id < 0 else pad_id
@@ -64,11 +77,16 @@ class Tokenizer:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Int32[texts length]; texts are cleaned here."""
         rows = np.full((len(texts), self.length), self.pad_id, np.int32)
-        for row, ids in zip(
-            rows, self._encode([clean(t, self.cleaning) for t in texts]), strict=True
-        ):
-            row[: len(ids)] = ids
+        cleaned = [clean(text, self.cleaning) for text in texts]
+        with _as_data_error(f"{self._file} can't be used for these texts"):
+            encoded = list(self._encode(cleaned))
+        for row, ids in zip(rows, encoded, strict=True):
+            row[: len(ids)] = ids[: self.length]
         return rows
+
+    def has_unknown(self, rows: np.ndarray) -> np.ndarray:
+        """Bool[texts]: whose ids [texts length] hold `unknown_id`, for letters that are lost."""
+        return (rows == (-1 if self.unknown_id is None else self.unknown_id)).any(-1)
 
     def with_length(self, length: int) -> "Tokenizer":
         """The same tokenizer with rows of another length."""
@@ -112,7 +130,7 @@ def load_tokenizer(files: Mapping[str, bytes]) -> Tokenizer:
         raise
     except KeyError as error:
         raise DataError(f"the tokenizer lacks {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{SPEC} is damaged: {error}") from error
 
 
@@ -157,22 +175,48 @@ def make_tokenizer(config: TokenizerConfig, length: int, captions: Iterable[str]
 
 
 def _train(config: TokenizerConfig, captions: Iterable[str]) -> bytes:
-    """Byte-pair encoding within words of the captions; [PAD] is 0, [MASK] 1, [UNK] 2."""
+    """Byte-pair encoding within words of the captions; [PAD] is 0, [MASK] 1, [UNK] 2.
+
+    Its alphabet is that of the captions. Where that would take more than a quarter of the
+    vocabulary, words are pairs of UTF-8 bytes instead, which spell every text.
+    """
     texts = sorted({clean(text, config.cleaning) for text in captions} - {""})
     if not texts:
         raise DataError("there are no captions to train a tokenizer on; see data.caption_features")
+    letters = collections.Counter(itertools.chain.from_iterable(texts))
+    letters[SPACE] += letters.pop(" ", 0) + len(texts)  # It begins the first word too.
+    most = max(1, config.vocab_size // 4)
     tokenizer = tokenizers.Tokenizer(models.BPE(unk_token=UNKNOWN, fuse_unk=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
+    alphabet: list[str] = []  # Of the captions.
+    if len(letters) > most and config.vocab_size >= LEAST_WITH_BYTES:
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+        tokenizer.decoder = decoders.ByteLevel()
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+        if len(letters) > most:
+            # Chosen here, as the library chooses by chance among those that are as frequent.
+            alphabet = sorted(letters, key=lambda letter: (-letters[letter], letter))[:most]
+            _warn_of_lost_letters(texts, letters.keys() - set(alphabet), config.vocab_size)
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size,
         special_tokens=[PAD, MASK, UNKNOWN],
         show_progress=False,
-        # Rare signs of a large set would crowd out words: they become [UNK].
-        limit_alphabet=max(1, config.vocab_size // 4),
+        initial_alphabet=alphabet,
+        limit_alphabet=max(most, len(alphabet)),
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer.to_str(pretty=True).encode()
+
+
+def _warn_of_lost_letters(texts: Sequence[str], lost: Set[str], vocab_size: int) -> None:
+    num_texts = sum(not lost.isdisjoint(text) for text in texts)
+    log.warning(
+        "config.data.tokenizer.vocab_size=%d has no room for %d letters of the captions: they "
+        "become %s, in %.1f %% of the captions; from %d on the tokenizer spells them by bytes",
+        *(vocab_size, len(lost), UNKNOWN, 100 * num_texts / len(texts), LEAST_WITH_BYTES),
+    )
 
 
 class _HuggingFace:
@@ -180,6 +224,10 @@ class _HuggingFace:
 
     def __init__(self, vocabulary: bytes, length: int):
         self._tokenizer = tokenizers.Tokenizer.from_buffer(vocabulary)
+        if self._tokenizer.normalizer is not None:
+            growth = _growth(json.loads(self._tokenizer.normalizer.__getstate__()))
+            if growth > MAX_GROWTH:
+                raise ValueError(f"its normalizer makes texts up to {growth:,.0f} times as long")
         padding = self._tokenizer.padding
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(length)
@@ -189,9 +237,22 @@ class _HuggingFace:
         self.vocab_size = max(ids.values(), default=0) + 1
         self.pad_id = padding["pad_id"] if padding else _first(ids, (PAD, "<pad>"))
         self.mask_id = _first(ids, (MASK, "<mask>", UNKNOWN, "<unk>"))
+        self.unknown_id = self._unknown_id(ids)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def _unknown_id(self, ids: Mapping[str, int]) -> int | None:
+        model = self._tokenizer.model
+        if isinstance(model, models.Unigram):  # Which tells its number only here.
+            number = json.loads(self._tokenizer.to_str())["model"]["unk_id"]
+        else:
+            number = ids.get(model.unk_token)
+        letters_only = isinstance(model, models.BPE) and not model.byte_fallback
+        if number is None and letters_only and not ids.keys() >= BYTE_LEVEL:
+            log.warning("%s has no token for unknown letters: texts lose letters it lacks", HF)
+        # CLIP's vocabulary spells all by bytes, and names the token that ends each text.
+        return None if number in self._tokenizer.encode("").ids else number
 
 
 class _SentencePiece:
@@ -203,7 +264,7 @@ class _SentencePiece:
         self._end = [self._model.eos_id()] if self._model.eos_id() >= 0 else []
         self.vocab_size = self._model.get_piece_size()
         self.pad_id = self._model.pad_id() if self._model.pad_id() >= 0 else self._model.eos_id()
-        self.mask_id = self._model.unk_id()
+        self.mask_id = self.unknown_id = self._model.unk_id()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         room = self._length - len(self._end)
@@ -214,10 +275,30 @@ def _open(file: str, vocabulary: bytes, length: int) -> typing.Any:
     kinds = {HF: _HuggingFace, SENTENCEPIECE: _SentencePiece}
     if file not in kinds:
         raise DataError(f"unknown kind of tokenizer file {file!r}; known: {', '.join(kinds)}")
-    try:
+    with _as_data_error(f"{file} is not a tokenizer that can be used"):
         return kinds[file](vocabulary, length)
-    except Exception as error:  # Both libraries raise bare ones.
-        raise DataError(f"{file} is not a tokenizer that can be used: {error}") from error
+
+
+@contextlib.contextmanager
+def _as_data_error(sentence: str) -> Iterator[None]:
+    """Both libraries raise bare exceptions, and a panic of Rust is not an `Exception`."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise DataError(f"{sentence}: {error}") from error
+
+
+def _growth(normalizer: Mapping[str, typing.Any]) -> float:
+    """Returns how many times as long the replacements of a normalizer can make a text."""
+    if normalizer["type"] == "Sequence":
+        return math.prod(map(_growth, normalizer["normalizers"]))
+    if normalizer["type"] != "Replace":
+        return 1.0
+    return max(
+        1.0, len(normalizer["content"]) / max(1, len(normalizer["pattern"].get("String", "")))
+    )
 
 
 def _first(ids: Mapping[str, int], names: Iterable[str]) -> int:

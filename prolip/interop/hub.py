@@ -10,23 +10,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import safetensors
-
 from prolip.config import ConfigError, ModelConfig
-from prolip.data.image import Preprocessing
+from prolip.data.image import Preprocessing, check_statistics
 from prolip.data.tokenizer import Tokenizer
-from prolip.interop import released
+from prolip.interop import other_layouts, released
 from prolip.interop.errors import SourceError
 from prolip.interop.hub_config import hub_config, model_config, projection_bias
 from prolip.interop.hub_tokenizer import hub_files, read_tokenizer
+from prolip.interop.weights import INDEX, WEIGHTS, find_tensors, read_tensor
 from prolip.models import two_tower
+from prolip.regular_files import UnreadableError, read_object
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 PREPROCESSING = "preprocessing.json"  # Ours, of a checkpoint that was trained here.
-INDEX = "model.safetensors.index.json"  # Of weights in several files.
-DTYPES = ("F32", "F16", "BF16")  # Which float32 holds exactly.
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 SHORT = "shortest"  # The side that is resized to the size of the model.
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # Of RGB in [0, 1].
@@ -46,7 +42,7 @@ class Published(NamedTuple):
 
 def is_hub_layout(path: Path) -> bool:
     """Whether a directory looks like a published checkpoint, and not like a run of ours."""
-    return (path / WEIGHTS).is_file() or (path / INDEX).is_file()
+    return any((path / name).exists() for name in (WEIGHTS, INDEX))
 
 
 def refuse_pickles(path: Path) -> None:
@@ -72,21 +68,28 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
       SourceError: files are missing or damaged, or tensors are missing, unknown, of another shape
         or not finite.
     """
+    if not (path / CONFIG).exists() and (described := other_layouts.described(path)):
+        raise SourceError(described)
     hub = read_json(path / CONFIG)
+    if "vision_cfg" not in hub and (described := other_layouts.described(path)):
+        raise SourceError(described)
     try:
         config = model_config(hub)
         preprocessing = _preprocessing(path, hub, config)
+    except ValueError as error:  # ConfigError is one.
+        raise SourceError(f"{path}: {error}") from error
+    try:
         shapes = two_tower.abstract_params(config)
         wanted = released.table(config, projection_bias(hub))
-    except (ConfigError, ValueError) as error:
-        raise SourceError(f"{path}: {error}") from error
-    places, found = _places(path)
+    except ConfigError as error:  # Of sizes that don't fit together.
+        raise SourceError(f"{path / CONFIG}: {error}") from error
+    places = find_tensors(path, {tensor.name for tensor in wanted})
     try:
-        released.check(found, wanted)
+        released.check({name: place.shape for name, place in places.items()}, wanted)
     except released.MismatchError as error:
         raise SourceError(f"{path}: {error}") from error
     params = released.to_params(
-        lambda name: _tensor(places[name], name), frozenset(found), wanted, shapes
+        lambda name: read_tensor(places[name]), frozenset(places), wanted, shapes
     )
     tokenizer, reason = read_tokenizer(path, hub, config.text, fetch)
     return Published(config, params, tokenizer, reason, preprocessing, hub)
@@ -190,71 +193,26 @@ def read_json(path: Path) -> dict[str, Any]:
     """An object from a JSON file.
 
     Raises:
-      SourceError: it is missing, damaged, or no object.
+      SourceError: it is missing, damaged, or not an object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf8"))
-    except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise SourceError(f"{path} is damaged: it is not an object")
-    return value
-
-
-def _files(path: Path) -> list[Path]:
-    if (path / WEIGHTS).is_file():
-        return [path / WEIGHTS]
-    index = read_json(path / INDEX).get("weight_map")
-    if not isinstance(index, dict):
-        raise SourceError(f"{path / INDEX} is damaged: it has no weight_map")
-    names = sorted({str(name) for name in index.values()})
-    if any(Path(name).name != name for name in names):
-        raise SourceError(f"{path / INDEX} names a file outside its directory")
-    return [path / name for name in names]
-
-
-def _places(path: Path) -> tuple[dict[str, Path], dict[str, tuple[int, ...]]]:
-    """File and shape of each tensor."""
-    places: dict[str, Path] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in _files(path):
-        try:
-            with safetensors.safe_open(file, framework="numpy") as opened:
-                for name in opened.keys():  # noqa: SIM118 (not a mapping)
-                    view = opened.get_slice(name)
-                    if view.get_dtype() not in DTYPES:
-                        kinds = ", ".join(DTYPES)
-                        raise SourceError(f"{file}: {name} is {view.get_dtype()}, not {kinds}")
-                    places[name], shapes[name] = file, tuple(view.get_shape())
-        except SourceError:
-            raise
-        except Exception as error:  # Several kinds, one of them from Rust.
-            raise SourceError(f"{file} is missing or damaged: {error}") from error
-    return places, shapes
-
-
-def _tensor(file: Path, name: str) -> np.ndarray:
-    try:
-        # Opened for each: the pages of a mapped file count as memory until it is closed.
-        with safetensors.safe_open(file, framework="numpy") as opened:
-            value = np.asarray(opened.get_tensor(name), np.float32)
-    except Exception as error:
-        raise SourceError(f"{file}: {name} can't be read: {error}") from error
-    if not np.isfinite(value).all():
-        raise SourceError(f"{file}: {name} has numbers that are not finite: it is damaged")
-    return value
+        return read_object(path)
+    except UnreadableError as error:
+        raise SourceError(str(error)) from error
 
 
 def _preprocessing(path: Path, hub: Mapping[str, Any], config: ModelConfig) -> Preprocessing:
-    if (path / PREPROCESSING).is_file():
-        try:
-            return Preprocessing.from_dict(read_json(path / PREPROCESSING))
-        except (KeyError, TypeError) as error:
-            raise SourceError(f"{path / PREPROCESSING} is damaged: {error}") from error
-    mean, std = _statistics(hub)
-    return Preprocessing(config.image.image_size, mean, std, form="released")
+    size = config.image.image_size
+    if not (path / PREPROCESSING).exists():
+        mean, std = _statistics(hub)
+        return Preprocessing(size, mean, std, form="released")
+    read = Preprocessing.from_dict(read_json(path / PREPROCESSING))
+    if read.image_size != size:
+        raise ConfigError(
+            f"{PREPROCESSING}: image_size is {read.image_size}; {CONFIG} has "
+            f"vision_cfg.image_size={size}"
+        )
+    return read
 
 
 def _statistics(hub: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -277,8 +235,10 @@ def _statistics(hub: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float,
         )
     except ConfigError:
         raise
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ConfigError(f"config.json: preprocess_cfg is damaged: {error}") from error
-    if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-        raise ConfigError(f"config.json: preprocess_cfg has a mean {mean} and a std {std}")
+    try:
+        check_statistics(mean, std)
+    except ValueError as error:
+        raise ConfigError(f"config.json: preprocess_cfg: {error}") from error
     return mean, std

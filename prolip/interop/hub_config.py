@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prolip.config import Activation, ConfigError, ImageTowerConfig, ModelConfig, TextTowerConfig
+from prolip.models.limits import check_sizes
 
 log = logging.getLogger(__name__)
 
@@ -51,20 +52,37 @@ READ = {
         *("width", "mlp_ratio"),
     },
 }
+# Of our fields, where their name is another one.
+FIELDS = {
+    "image.patch": "vision_cfg.patch_size",
+    "image.depth": "vision_cfg.layers",
+    "image.num_heads": "vision_cfg.width / head_width",
+    "image.mlp_dim": "vision_cfg.width * mlp_ratio",
+    "image.norm_eps": "vision_cfg.norm_kwargs.eps",
+    "text.length": "text_cfg.context_length",
+    "text.depth": "text_cfg.layers",
+    "text.num_heads": "text_cfg.heads",
+    "text.mlp_dim": "text_cfg.width * mlp_ratio",
+    "text.norm_eps": "text_cfg.norm_kwargs.eps",
+}
 
 
 def model_config(hub: Mapping[str, Any]) -> ModelConfig:
     """Model configuration of a `config.json`, in the released wiring.
 
     Raises:
-      ConfigError: a field is missing, ill-typed, or asks for a part that the released architecture
-        doesn't have.
+      ConfigError: a field is missing, ill-typed, of a size that no model has, or asks for a part
+        that the released architecture doesn't have.
     """
     try:
-        return _model_config(hub)
+        config = _model_config(hub)
+        check_sizes(config, _field)
+        return config
     except KeyError as error:
         raise ConfigError(f"config.json has no field {error}") from error
-    except (TypeError, AttributeError, ZeroDivisionError) as error:
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"config.json is not that of a ProLIP model: {error}") from error
 
 
@@ -84,32 +102,37 @@ def _model_config(hub: Mapping[str, Any]) -> ModelConfig:
     for name, group in (("", hub), ("vision_cfg", image), ("text_cfg", text)):
         unknown = sorted(set(group) - READ[name] - set(NEEDED.get(name, {})))
         if unknown:
-            log.warning("config.json: %s fields not known: %s", name or "top", ", ".join(unknown))
+            log.warning(
+                "config.json: %s fields not known: %s", name or "top", ", ".join(unknown[:10])
+            )
     if bool(image.get("embed_unc")) != bool(text.get("embed_unc")):
         raise ConfigError("config.json: embed_unc differs between vision_cfg and text_cfg")
     activation: Activation = "quick_gelu" if hub.get("quick_gelu") else "gelu"
-    width, text_width = int(image.get("width", 768)), int(text.get("width", 512))
+    width, text_width = (
+        _integer("vision_cfg", image, "width", 768),
+        _integer("text_cfg", text, "width", 512),
+    )
     scale = hub.get("init_logit_scale")
     size, patch = (_square(image, "image_size", 224), _square(image, "patch_size", 16))
     return ModelConfig(
-        embed_dim=int(hub["embed_dim"]),
+        embed_dim=_integer("", hub, "embed_dim", None),
         heads="released" if image.get("embed_unc") else "deterministic",
         image=ImageTowerConfig(
             image_size=size,
             patch=patch,
             width=width,
-            depth=int(image.get("layers", 12)),
-            num_heads=width // int(image.get("head_width", 64)),
+            depth=_integer("vision_cfg", image, "layers", 12),
+            num_heads=width // _integer("vision_cfg", image, "head_width", 64),
             mlp_dim=int(width * image.get("mlp_ratio", 4.0)),
             activation=activation,
             norm_eps=float((image.get("norm_kwargs") or {}).get("eps", 1e-5)),
         ),
         text=TextTowerConfig(
-            length=int(text.get("context_length", 77)),
-            vocab_size=int(text.get("vocab_size", 49_408)),
+            length=_integer("text_cfg", text, "context_length", 77),
+            vocab_size=_integer("text_cfg", text, "vocab_size", 49_408),
             width=text_width,
-            depth=int(text.get("layers", 12)),
-            num_heads=int(text.get("heads", 8)),
+            depth=_integer("text_cfg", text, "layers", 12),
+            num_heads=_integer("text_cfg", text, "heads", 8),
             mlp_dim=int(text_width * text.get("mlp_ratio", 4.0)),
             activation=activation,
             norm_eps=float((text.get("norm_kwargs") or {}).get("eps", 1e-5)),
@@ -206,10 +229,23 @@ def _ratio(width: int, mlp_dim: int, known: float | None) -> float:
     raise ConfigError(f"no ratio gives an MLP of {mlp_dim} for a width of {width}")
 
 
+def _field(ours: str) -> str:
+    name = ours.replace("image.", "vision_cfg.").replace("text.", "text_cfg.")
+    return f"config.json: {FIELDS.get(ours, name)}"
+
+
 def _square(group: Mapping[str, Any], field: str, default: int) -> int:
     value = group.get(field, default)
     if isinstance(value, list | tuple):
         if len(set(value)) != 1:
             raise ConfigError(f"config.json: vision_cfg.{field} {value} is not square")
         value = value[0]
+    return _integer("vision_cfg", {field: value}, field, default)
+
+
+def _integer(name: str, group: Mapping[str, Any], field: str, default: int | None) -> int:
+    value = group[field] if default is None else group.get(field, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        where = f"{name}.{field}".removeprefix(".")
+        raise ConfigError(f"config.json: {where} is {ascii(value)[:40]}, not a whole number")
     return int(value)

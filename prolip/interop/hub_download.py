@@ -11,6 +11,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from prolip.data.tokenizer import HF, SENTENCEPIECE, SPEC
 from prolip.interop import hub
 from prolip.interop.errors import SourceError
+from prolip.interop.weights import INDEX, WEIGHTS, indexed_files
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
@@ -39,27 +40,38 @@ def download(source: str) -> Path:
     try:
         config = _file(repository, hub.CONFIG, revision)
         try:
-            _file(repository, hub.WEIGHTS, revision)
+            _file(repository, WEIGHTS, revision)
         except EntryNotFoundError as error:
             if isinstance(error, LocalEntryNotFoundError):
                 raise
-            index = _file(repository, hub.INDEX, revision)
-            for name in sorted(set(hub.read_json(index).get("weight_map", {}).values())):
+            index = _file(repository, INDEX, revision)
+            for name in sorted(set(indexed_files(index).values())):
                 _file(repository, name, revision)
         _own_files(repository, revision)
     except SourceError:
         raise
-    except Exception as error:  # No network, no such repository, no permission, a bad name ...
-        reason = " ".join(str(error).split())[:300]
+    except EntryNotFoundError as error:
+        if isinstance(error, LocalEntryNotFoundError):
+            raise _not_fetched(source, repository, error) from error
         raise SourceError(
-            f"{source!r} is no directory here, and can't be fetched from the Hub "
-            f"({type(error).__name__}: {reason}). Without a network, place {hub.CONFIG} and "
-            f"{hub.WEIGHTS} of {repository}, and for texts its tokenizer.json and "
-            "tokenizer_config.json, into a directory, and load that directory."
+            f"{source!r} has no {hub.CONFIG} or no {WEIGHTS} on the Hub; the layouts of "
+            "open_clip, transformers and other programs can't be read"
         ) from error
+    except Exception as error:  # No network, no such repository, no permission, a bad name ...
+        raise _not_fetched(source, repository, error) from error
     finally:
         logger.setLevel(level)
     return config.parent
+
+
+def _not_fetched(source: str, repository: str, error: Exception) -> SourceError:
+    reason = " ".join(str(error).split())[:300]
+    return SourceError(
+        f"{source!r} is not a directory here, and can't be fetched from the Hub "
+        f"({type(error).__name__}: {reason}). Without a network, place {hub.CONFIG} and "
+        f"{WEIGHTS} of {repository}, and for texts its tokenizer.json and "
+        "tokenizer_config.json, into a directory, and load that directory."
+    )
 
 
 def _own_files(repository: str, revision: str) -> None:
@@ -83,7 +95,12 @@ def fetch(repository: str, name: str) -> Path | None:
 
 def cached(repository: str, name: str) -> Path | None:
     """A file of a repository that is in the cache; never asks the network."""
-    found = huggingface_hub.try_to_load_from_cache(repository, name)
+    if not looks_like_id(repository):
+        return None
+    try:
+        found = huggingface_hub.try_to_load_from_cache(repository, name)
+    except ValueError:  # Hub ids have more rules, such as a greatest length.
+        return None
     return Path(found) if isinstance(found, str) else None
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from prolip.config import ImageTowerConfig, ModelConfig, TextTowerConfig
 
 Params = dict[str, Any]
+SHOWN = 3  # Tensors of each kind in a message.
 
 
 class MismatchError(ValueError):
-    """Tensors that are missing, unknown or of another shape; all of them are listed."""
+    """Tensors that are missing, unknown or of another shape; the first of each are listed."""
 
 
 class Piece(NamedTuple):
@@ -100,20 +101,30 @@ def check(found: Mapping[str, tuple[int, ...]], wanted: list[Tensor]) -> None:
     Raises:
       MismatchError: something is missing, unknown or of another shape.
     """
-    tensors = {tensor.name: tensor for tensor in wanted}
-    lines = [
-        f"{name}: missing, {list(tensor.shape)} expected"
-        for name, tensor in tensors.items()
-        if name not in found and not tensor.optional
+    shapes = {tensor.name: tensor.shape for tensor in wanted}
+    required = {tensor.name for tensor in wanted if not tensor.optional}
+    missing = [name for name in shapes if name in required and name not in found]
+    unknown = [name for name in found if name not in shapes]
+    other = [name for name in shapes if name in found and tuple(found[name]) != shapes[name]]
+    parts = [
+        _listed("missing", [f"{name} {list(shapes[name])}" for name in missing]),
+        _listed("not known", [f"{name[:80]} {list(found[name])}" for name in unknown]),
+        _listed(
+            "of another shape",
+            [f"{name} {list(found[name])} instead of {list(shapes[name])}" for name in other],
+        ),
     ]
-    lines += [f"{name}: {list(found[name])}, not known" for name in found if name not in tensors]
-    lines += [
-        f"{name}: {list(found[name])}, {list(tensor.shape)} expected"
-        for name, tensor in tensors.items()
-        if name in found and tuple(found[name]) != tensor.shape
-    ]
-    if lines:
-        raise MismatchError("\n  ".join(["the weights are not those of config.json:", *lines]))
+    if any(parts):
+        raise MismatchError(
+            f"the weights are not those of config.json: {'; '.join(filter(None, parts))}"
+        )
+
+
+def _listed(problem: str, tensors: list[str]) -> str:
+    if not tensors:
+        return ""
+    more = ", ..." if len(tensors) > SHOWN else ""
+    return f"{len(tensors):,} {problem}: {', '.join(tensors[:SHOWN])}{more}"
 
 
 def to_params(

@@ -94,7 +94,8 @@ def embed(
     if model.config.heads == "deterministic":  # Points: their log-variances are minus infinity.
         options = dataclasses.replace(options, variance="uncertainty")
     index, count = _check(collection, options)
-    work = _work(model, collection, options)
+    counts = preparing.TextCounts()
+    work = _work(model, collection, options, counts)
     for note in collection.notes:
         _say(console, note)
     division = Division(len(collection), options.part_size)
@@ -129,6 +130,8 @@ def embed(
     if departures := folder.departures():
         remedy = "--image-form exact embeds them as shown"
         _say(console, departures_sentence(departures, len(collection), remedy))
+    for note in counts.notes():
+        _say(console, note)
     return summary
 
 
@@ -157,14 +160,16 @@ def _check(collection: Collection, options: BulkOptions) -> tuple[int, int]:
     return index, count
 
 
-def _work(model: Model, collection: Collection, options: BulkOptions) -> Work:
+def _work(
+    model: Model, collection: Collection, options: BulkOptions, counts: preparing.TextCounts
+) -> Work:
     # One shape for all batches, so that the tower is compiled once.
     size = min(options.batch_size, options.part_size, len(collection))
     threads = options.threads or os.cpu_count() or 1
     if collection.kind == "image":
         prepare = preparing.images(collection, model.preprocessing, options.thumbnail)
         return Work(prepare, model.image, model.config.embed_dim, size, threads)
-    prepare = preparing.texts(collection, model.tokenizer)
+    prepare = preparing.texts(collection, model.tokenizer, counts)
     return Work(prepare, model.text, model.config.embed_dim, size, threads)
 
 

@@ -3,6 +3,7 @@
 import collections
 import functools
 import io
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from PIL import Image
 
 from prolip.data.image import Preprocessing, decode, departure, inference_image, rgb
 from prolip.data.records import BadRecord, DataError
-from prolip.data.text import clean
+from prolip.data.text import clean, is_blank, is_json
 from prolip.data.tokenizer import Tokenizer
 from prolip.model import MAX_PIXELS
 from prolip.retrieval.collections.item import Collection
@@ -65,16 +66,52 @@ def images(collection: Collection, preprocessing: Preprocessing, thumbnail: int)
     return functools.partial(_each, collection, one)
 
 
-def texts(collection: Collection, tokenizer: Tokenizer) -> Prepare:
+class TextCounts:
+    """Texts that were embedded otherwise than they read, counted by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unknown = self._json = 0
+
+    def add(self, text: str, *, unknown: bool) -> None:
+        """Counts a text; `unknown` says that it has letters that the tokenizer can't spell."""
+        documents = is_json(text)
+        with self._lock:
+            self._unknown += unknown
+            self._json += documents
+
+    def notes(self) -> list[str]:
+        """A sentence for each kind of which there are some."""
+        notes = []
+        if self._unknown:
+            notes.append(
+                f"texts with letters that the tokenizer can't spell, which are embedded as its "
+                f"unknown token: {self._unknown:,}"
+            )
+        if self._json:
+            notes.append(
+                f"texts that are JSON, and are embedded as it is, with its braces and names: "
+                f"{self._json:,}; embed the field alone (--column json/caption of tars), or put "
+                "it into a column of its own"
+            )
+        return notes
+
+
+def texts(
+    collection: Collection, tokenizer: Tokenizer, counts: TextCounts | None = None
+) -> Prepare:
     """Cleans and tokenises, as `Model.encode_text` does."""
+    counts = counts or TextCounts()
 
     def one(index: int) -> Prepared:
         item = collection[index]
         # Lone surrogates, which JSON can spell, have no UTF-8.
         text = (item.text or "").encode("utf8", "replace").decode()
-        if not clean(text, tokenizer.cleaning):
+        if is_blank(clean(text, tokenizer.cleaning)):
             raise BadRecord("empty text")
-        return Prepared(index, item.id, item.uri, text, None, tokenizer([text])[0])
+        row = tokenizer([text])
+        counts.add(text, unknown=bool(tokenizer.has_unknown(row)[0]))
+        return Prepared(index, item.id, item.uri, text, None, row[0])
 
     return functools.partial(_each, collection, one)
 

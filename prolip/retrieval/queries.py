@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from PIL import Image
 
 from prolip.data.records import DataError
+from prolip.data.text import EmptyTextError
 from prolip.gaussian import Gaussian
 from prolip.retrieval.embeddings import Identity, Manifest
 
@@ -94,6 +96,12 @@ def _embed(queries: Any, model: "Model | None", manifest: Manifest | None) -> Ga
         isinstance(queries, np.ndarray) and queries.ndim == 3
     )
     several: list[Any] = [queries] if one else list(queries)
+    for query in several:
+        if not isinstance(query, str | Path | Image.Image | np.ndarray | jax.Array):
+            raise DataError(
+                f"a query is a text, a path, a PIL image or an array, not {type(query).__name__} "
+                f"({ascii(query)[:40]})"
+            )
     texts = [isinstance(query, str) for query in several]
     if any(texts) and not all(texts):
         raise DataError("queries are texts or images, not both: strings are texts, paths images")
@@ -103,5 +111,7 @@ def _embed(queries: Any, model: "Model | None", manifest: Manifest | None) -> Ga
         check_model(model, manifest, images=not all(texts))
     try:
         return model.encode_text(several) if all(texts) else model.encode_image(several)
+    except EmptyTextError as error:
+        raise DataError(f"nothing to search for: {error.shown}") from error
     except ValueError as error:
         raise DataError(f"a query can't be embedded: {error}") from error

@@ -1,5 +1,8 @@
 """Whatever happens to a file of a step, it is found, named, and the step before is used."""
 
+import hashlib
+import json
+import os
 import random
 import shutil
 
@@ -7,7 +10,7 @@ import pytest
 from checkpoint_trees import abstract_of, mesh_of, same, tree_of
 
 from prolip.checkpoint import CheckpointError, CheckpointStore
-from prolip.checkpoint.manifest import File, Manifest, decode
+from prolip.checkpoint.manifest import File, Manifest, decode, of_directory
 
 
 def files_of(directory, step):
@@ -189,3 +192,52 @@ def test_unused_devices_do_not_matter(two_steps):
     one = mesh_of(1)
     store = CheckpointStore(two_steps, write=False)
     assert same(store.restore(1, "params", abstract_of(tree_of(one))), tree_of(one, 1))
+
+
+def sealed(values):
+    """A manifest file whose first line agrees with it."""
+    body = json.dumps(values).encode()
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        *({name: [4, "0" * 64]} for name in ("../x", "assets/../../x", "/etc/x", "a//b", "", ".")),
+        *({"a": about} for about in ([4], 4, None, [-1, "0" * 64], ["4", "0" * 64], [True, "0"])),
+        [],
+        None,
+    ],
+)
+def test_a_manifest_that_agrees_with_itself_names_files_below_its_step(files):
+    with pytest.raises(ValueError, match=r"it (names|has no)"):
+        decode(sealed({"format": 1, "step": 2, "files": files}))
+
+
+@pytest.mark.parametrize("values", [5, [], {"format": 1, "files": {}}, {"format": [1]}])
+def test_a_manifest_of_another_form_is_a_sentence(values):
+    with pytest.raises(ValueError, match=r"it has no step|its format|not an object"):
+        decode(sealed(values))
+
+
+def test_files_of_another_kind_are_damage(two_steps):
+    manifest = two_steps / "manifests" / "2.json"
+    content = manifest.read_bytes()
+    for path in (manifest, two_steps / "2" / "assets" / "tokenizer.json"):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(CheckpointError, match="not a regular file"):
+            CheckpointStore(two_steps, write=False).assets(2)
+        assert CheckpointStore(two_steps, write=False).latest() == 1
+        manifest.unlink()
+        manifest.write_bytes(content)
+
+
+@pytest.mark.parametrize("content", ["{}", "[" * 100_000])
+def test_damaged_files_of_orbax_with_their_own_manifest_are_a_sentence(content, two_steps, mesh):
+    (two_steps / "2" / "params" / "_METADATA").write_text(content)
+    made = of_directory(2, two_steps / "2")
+    (two_steps / "manifests" / "2.json").write_bytes(made.encode())
+    store = CheckpointStore(two_steps, write=False)
+    with pytest.raises(CheckpointError, match="2/params can't be read"):
+        store.restore(2, "params", abstract_of(tree_of(mesh, 2)))

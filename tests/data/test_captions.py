@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prolip.config import DataConfig
+from prolip.config import DataConfig, TokenizerConfig
 from prolip.data.captions import check, draw
 from prolip.data.items import Item
-from prolip.data.records import DataError
+from prolip.data.pipeline import caption_notes
+from prolip.data.records import BadRecord, DataError, Record
 from prolip.data.text import caption_id
+from prolip.data.tokenizer import make_tokenizer
 
 CONFIG = DataConfig(
     caption_features=("name", "words", "group"),
@@ -81,3 +83,24 @@ def test_braces_in_a_caption_are_text():
 def test_options_that_do_not_fit_are_refused(change, sentence):
     with pytest.raises(DataError, match=sentence):
         check(dataclasses.replace(CONFIG, **change))
+
+
+class Captions(list):
+    """A source of records that have captions alone; None is a corrupt one."""
+
+    def __getitem__(self, index):
+        texts = super().__getitem__(index)
+        if texts is None:
+            raise BadRecord("no caption")
+        return Record(b"", (texts,), ())
+
+
+def test_captions_that_are_trained_otherwise_than_they_read_are_counted():
+    words = ["a red cat", "a blue dog"]
+    tokenizer = make_tokenizer(TokenizerConfig(vocab_size=300), 8, words)
+    assert caption_notes(Captions([("a red cat", "a dog"), None]), tokenizer) == []
+    assert caption_notes(Captions(), tokenizer) == []
+    odd = Captions([("a red \N{CAT FACE}", "ねこ"), ('{"a": "cat"}', "a cat"), None])
+    unknown, documents = caption_notes(odd, tokenizer)
+    assert unknown.startswith("2 of 4 captions looked at have letters")
+    assert documents.startswith("1 of 4 captions looked at are JSON")

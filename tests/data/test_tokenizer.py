@@ -4,16 +4,19 @@ import dataclasses
 import hashlib
 import io
 import json
+import random
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import sentencepiece
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import processors
+from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from prolip.config import TokenizerConfig
 from prolip.data.records import DataError
@@ -177,3 +180,96 @@ def test_no_captions_and_damaged_files_raise():
 def test_digest_tells_settings_apart():
     digests = {trained().digest(), trained(pad_id=3).digest(), trained(cleaning="lower").digest()}
     assert len(digests) == 3 and all(len(d) == hashlib.sha256().digest_size * 2 for d in digests)
+
+
+def large_script(letters):
+    rng = random.Random(0)
+    script = [chr(0x4E00 + number) for number in range(letters)]
+    texts = ["".join(rng.choices(script, k=8)) for _ in range(400)]
+    return [*texts, "".join(script)]
+
+
+def test_a_small_alphabet_has_the_vocabulary_that_earlier_versions_made():
+    """Ids of saved runs and recorded figures depend on it."""
+    table = pq.read_table(resources.files("prolip.data.emoji") / "emoji.parquet", columns=["name"])
+    tokenizer = make_tokenizer(TokenizerConfig(), 16, table["name"].to_pylist())
+    assert tokenizer.digest() == "8b6a6be6028a7724bd4cf6748a35932276671ae9a0de918516003fb85ec39f8f"
+
+
+@pytest.mark.parametrize("size", [512, 600])
+def test_letters_beyond_a_quarter_of_the_vocabulary_are_spelled_by_bytes(size):
+    captions = [*large_script(size // 4), "a red cat", "un œuf", "\N{CAT FACE}"]
+    tokenizer = make_tokenizer(TokenizerConfig(vocab_size=size), 40, captions)
+    assert tokenizer.vocab_size == size
+    rows = tokenizer([*captions, "Ж never seen", "\N{DOG FACE}"])
+    assert not tokenizer.has_unknown(rows).any() and not (rows == 2).any()
+    assert len({row.tobytes() for row in rows}) == len({*captions}) + 2
+    vocabulary = tokenizers.Tokenizer.from_buffer(tokenizer.files()["tokenizer.json"])
+    assert vocabulary.decode([i for i in rows[-1].tolist() if i]).strip() == "\N{DOG FACE}"
+
+
+def test_a_vocabulary_without_room_for_bytes_says_what_it_loses(caplog):
+    captions = large_script(200)
+    tokenizer = make_tokenizer(TokenizerConfig(vocab_size=300), 20, captions)
+    share = tokenizer.has_unknown(tokenizer(captions)).mean()
+    assert share > 0.5 and f"{100 * share:.1f} % of the captions" in caplog.text
+    # Among letters that are as frequent, the same ones stay.
+    again = make_tokenizer(TokenizerConfig(vocab_size=300), 20, captions[::-1])
+    assert again.digest() == tokenizer.digest()
+
+
+def test_every_kind_tells_which_texts_have_letters_that_it_lacks(any_tokenizer):
+    texts = ["red cat", "red \N{CAT FACE}", ""]
+    assert any_tokenizer.has_unknown(any_tokenizer(texts)).tolist() == [False, True, False]
+
+
+def test_an_unknown_token_that_ends_every_text_is_not_told_as_unknown(tmp_path):
+    """As CLIP's, whose vocabulary spells all by bytes."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    ids = {letter: number for number, letter in enumerate([*alphabet, "[END]", "[PAD]"])}
+    made = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=[], unk_token="[END]"))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel()
+    made.post_processor = processors.TemplateProcessing(
+        single="$A [END]", special_tokens=[("[END]", ids["[END]"])]
+    )
+    made.save(str(tmp_path / "clip.json"))
+    config = TokenizerConfig(kind="hf", path=str(tmp_path / "clip.json"), mask_id=0)
+    tokenizer = make_tokenizer(config, LENGTH)
+    assert tokenizer.unknown_id is None
+    assert not tokenizer.has_unknown(tokenizer(["a cat", ""])).any()
+
+
+def test_files_that_make_texts_longer_are_refused_or_cut(tmp_path):
+    path = tmp_path / "t.json"
+    config = TokenizerConfig(kind="hf", path=str(path))
+    made = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "[UNK]": 2}, "[UNK]"))
+    made.post_processor = processors.TemplateProcessing(
+        single="a " * 9 + "$A", special_tokens=[("a", 1)]
+    )
+    made.save(str(path))
+    assert make_tokenizer(config, LENGTH)(["a"]).tolist() == [[1] * LENGTH]
+    made.normalizer = normalizers.Sequence([normalizers.Replace("a", "a" * 16)] * 9)
+    made.save(str(path))
+    with pytest.raises(DataError, match="times as long"):
+        make_tokenizer(config, LENGTH)
+
+
+def test_texts_that_a_vocabulary_can_not_encode_are_a_sentence(tmp_path):
+    path = tmp_path / "t.json"
+    config = TokenizerConfig(kind="hf", path=str(path))
+    made = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1, "[MASK]": 2}, "[UNK]"))
+    made.save(str(path))
+    with pytest.raises(DataError, match="can't be used for these texts"):  # No token for it.
+        make_tokenizer(config, LENGTH)(["b"])
+    made = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1}, "[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
+    made.save(str(path))
+    with pytest.raises(DataError, match="retry-limit"):  # A panic of the library.
+        make_tokenizer(config, LENGTH)(["a" * 40 + "!"])
+
+
+def test_a_vocabulary_that_drops_letters_is_told(tmp_path, caplog):
+    vocabulary = {"[PAD]": 0, "a": 1, "[MASK]": 2}
+    tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[])).save(str(tmp_path / "t.json"))
+    make_tokenizer(TokenizerConfig(kind="hf", path=str(tmp_path / "t.json")), LENGTH)
+    assert "texts lose letters" in caplog.text

@@ -62,3 +62,20 @@ def test_what_a_user_gets_wrong_is_a_sentence(argv, capsys):
     assert "known: a folder of images" in said("--data", "nothing.csv")
     assert "--column means nothing here" in said("--column", "image")
     assert "nothing" in said("--checkpoint", "nothing")
+
+
+def test_odd_texts_are_counted(tmp_path, capsys):
+    save(small_model(), tmp_path / "run")
+    lines = ["a text", '{"a": "text"}', "a \N{CAT FACE}", "ねこ"]
+    (tmp_path / "t.txt").write_text("\n".join(lines))
+    words = [
+        "--checkpoint",
+        tmp_path / "run",
+        "--data",
+        tmp_path / "t.txt",
+        "--out",
+        tmp_path / "e",
+    ]
+    assert main(["embed", *map(str, words)]) == 0
+    said = capsys.readouterr().out
+    assert "unknown token: 2" in said and "names: 1; embed the field alone" in said

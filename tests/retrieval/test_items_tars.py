@@ -73,6 +73,21 @@ def test_texts_are_the_members_of_that_name(shards):
     assert found["shard-00000/000003"] == "json of 3"
 
 
+def test_texts_are_a_field_of_the_json(tmp_path):
+    contents = [b'{"caption": "a cat", "n": 1}', b'{"n": 2}', b'{"caption": 3}', b"[", b"[1]"]
+    path = str(make(tmp_path / "t.tar", {f"{i}.json": c for i, c in enumerate(contents)}))
+    collection = open_collection(path, column="json/caption")
+    assert collection.kind == "text"
+    assert read(collection) == {
+        "t/0": "a cat",
+        "t/1": ["no text"],
+        "t/2": ["the JSON field is not a text"],
+        "t/3": ["JSON of the sample is damaged"],
+        "t/4": ["no text"],
+    }
+    assert collection.fingerprint() != open_collection(path, column="json/n").fingerprint()
+
+
 def test_tars_of_texts_alone_are_inferred(tmp_path):
     path = make(tmp_path / "t.tar", {"a.txt": b"one", "b.txt": b"caf\xe9", "c.json": b"{}"})
     assert read(open_collection(str(path))) == {

@@ -7,6 +7,7 @@ from small_model import save, small_model, write_pictures
 
 import prolip
 from prolip.cli.main import main
+from prolip.data.records import DataError
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,19 @@ def test_pictures_find_themselves_and_texts_find_what_python_finds(folder, capsy
         assert [hit["id"] for hit in one["hits"]] == answer.ids
         assert one["uncertainty"] == pytest.approx(answer.uncertainty, rel=1e-5)
         assert len(one["hits"]) == 10
+
+
+@pytest.mark.parametrize("query", ["", "   ", "!!!", "\ufeff", "\u2028"])
+def test_a_query_of_nothing_is_refused(query, folder, capsys):
+    assert "nothing to search for" in search(folder, capsys, "a cat", query, code=1)
+
+
+def test_what_is_no_query_is_named(folder):
+    index = prolip.Index.open(folder / "collection")
+    model = prolip.load(folder / "run")
+    for value in (float("nan"), None, b"cat"):
+        with pytest.raises(DataError, match=f"not {type(value).__name__}"):
+            index.search(["a cat", value], model=model)
 
 
 def test_the_table_shows_both_uncertainties(folder, capsys):

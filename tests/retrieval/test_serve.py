@@ -147,6 +147,9 @@ def test_limits_of_images_and_texts_that_are_asked_for(model, directory, monkeyp
     page = desk(model, directory)
     with pytest.raises(DataError, match="Type a caption first"):
         page.ask_text(" \n ")
+    for text in ("!!!", "\ufeff"):
+        with pytest.raises(DataError, match="nothing to search for"):
+            page.ask_text(text)
     with pytest.raises(DataError, match="10,000 characters"):
         page.ask_text("a" * 10_001)
     assert page.ask_text("\ud800 lone").text == "? lone"

@@ -36,7 +36,8 @@ def open_collection(
     Args:
       data: a path, a pattern of tars, or the name of a TFDS data set; see `KNOWN`.
       kind: None infers it, and says so in the notes.
-      column: of a table; a feature of a TFDS data set; an extension in tars. "" finds it.
+      column: of a table; a feature of a TFDS data set; in tars an extension, or "json/FIELD".
+        "" finds it.
       id_column: of a table, with unique ids; "" numbers the rows.
       data_dir: of prepared TFDS data.
 

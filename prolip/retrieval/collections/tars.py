@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,8 +38,8 @@ class Tars:
     Args:
       paths: Of the tars, in order.
       kind: None takes images where the first tar has one.
-      extension: Of the members that are embedded: "jpg", "caption.txt"; "" takes all image files,
-        or ".txt".
+      extension: Of the members that are embedded: "jpg", "caption.txt", or "json/caption" for a
+        field of the JSON; "" takes all image files, or ".txt".
 
     Raises:
       DataError: a tar is missing or none of them has a member.
@@ -52,10 +53,11 @@ class Tars:
         first, last = printable(self._paths[0]), printable(self._paths[-1])
         self.source = first if len(paths) == 1 else f"{first} ... {last} ({len(paths)} tars)"
         self.notes = []
-        self.kind: Kind = kind or _infer(paths[0])
+        extension, _, self._field = extension.removeprefix(".").partition("/")
+        self.kind: Kind = kind or ("text" if self._field else _infer(paths[0]))
         if kind is None:
             self.notes.append(f"taken as {self.kind}s; --kind says otherwise")
-        self._extension = extension.removeprefix(".").lower()
+        self._extension = extension.lower()
         self._open = functools.lru_cache(maxsize=OPEN_TARS)(OpenFile)
         self._index()
 
@@ -76,7 +78,8 @@ class Tars:
         data = self._open(path).read(int(self._offset[index]), int(self._size[index]))
         if self.kind == "image":
             return Item(self.id(index), uri, data, None)
-        return Item(self.id(index), uri, None, decoded(data))
+        text = decoded(data)
+        return Item(self.id(index), uri, None, _field(text, self._field) if self._field else text)
 
     def fingerprint(self) -> str:
         """Of the names, places and sizes of all members."""
@@ -84,7 +87,7 @@ class Tars:
 
     def _index(self) -> None:
         reasons = {"": 0}
-        places, digest = [], hashlib.sha256()
+        places, digest = [], hashlib.sha256(self._field.encode())
         ids, names, good = [], [], []  # Packed tar by tar.
         foreign = 0
         for number, name in enumerate(names_of_tars(self._paths)):
@@ -130,6 +133,17 @@ class Tars:
         if self._extension:
             return extension == self._extension
         return is_image_name(f"x.{extension}") if self.kind == "image" else extension == "txt"
+
+
+def _field(document: str, name: str) -> str:
+    try:
+        values = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord("JSON of the sample is damaged") from error
+    value = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(value, str):
+        raise BadRecord("the JSON field is not a text" if value is not None else "no text")
+    return value
 
 
 _WHAT = {"image": "image", "text": ".txt"}

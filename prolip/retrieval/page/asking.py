@@ -14,6 +14,7 @@ from PIL import Image
 
 from prolip.data.image import decode, departure
 from prolip.data.records import BadRecord, DataError
+from prolip.data.text import clean, is_blank
 from prolip.gaussian import Gaussian
 from prolip.model import MAX_PIXELS
 from prolip.retrieval import index_files
@@ -109,7 +110,9 @@ class Desk:
         grey = np.full((size, size, 3), 128, np.uint8)
         queries = [self._model.encode_image([grey])]
         if self.takes_text:  # One by one, as they will be asked.
-            queries += [self._model.encode_text([text]) for text in VAGUE]
+            cleaning = self._model.tokenizer.cleaning
+            vague = [text for text in VAGUE if not is_blank(clean(text, cleaning))]
+            queries += [self._model.encode_text([text]) for text in vague]
         return max(float(np.exp(query.log_var).sum()) for query in queries)
 
     def ask_text(self, text: str) -> Asked:
