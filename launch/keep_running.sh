@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command until it is done, on one machine: starts it again when it was stopped by a signal after
-# a save (exit code 75, as `prolip train` and `prolip eval` give), or killed, or lost its machine's device.
-# Errors of the user (1, 2) and steps that were not finite (3) end it: starting again would not help.
+# Runs a command until it is done, on one machine: starts it again after the exit codes for which
+# docs/exit_codes.md says so (75 to 77, 134, 137, 143). Errors of the user (1, 2), steps that were not
+# finite (3) and records that can't be used (4) end it: starting again would not help.
 # SIGTERM and Ctrl-C go on to the command, which saves; then both end.
 #
 #   launch/keep_running.sh prolip train --config emoji --workdir runs/emoji
@@ -32,7 +32,7 @@ for ((i = 0; i <= restarts; i++)); do
   done
   child=0
   case $code in
-    0 | 1 | 2 | 3 | 130) exit "$code" ;; # 130: Ctrl-C, a person meant it.
+    0 | 1 | 2 | 3 | 4 | 130) exit "$code" ;; # 130: Ctrl-C, a person meant it.
   esac
   [ -n "$told" ] && exit "$code"
   echo "keep_running: ended with code $code; start $((i + 2)) in $pause s" >&2

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from prolip.checkpoint import durable
 from prolip.checkpoint.errors import LeaseHeld, LeaseLost
+from prolip.workdir import naming
 
 try:
     import fcntl
@@ -54,8 +55,9 @@ class Lease:
         temporary = path.with_name(f".{path.name}.{self.holder.token}")
         self._fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            os.write(self._fd, json.dumps(self.holder._asdict()).encode())
-            os.fsync(self._fd)
+            with naming(path):
+                os.write(self._fd, json.dumps(self.holder._asdict()).encode())
+                os.fsync(self._fd)
             os.rename(temporary, path)
         except BaseException:
             os.close(self._fd)

@@ -119,6 +119,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.count, self.interrupted = 0, False
+        self.passed_on = False  # One of the processes has ended by a SIGTERM of its own.
 
     def __enter__(self) -> "_Signals":
         numbers = (signal.SIGTERM, signal.SIGINT)
@@ -148,12 +149,14 @@ def _wait(
                 ended.append((index, code if code >= 0 else 128 - code))
                 if code and deadline == float("inf"):
                     deadline = time.monotonic() + grace
+                    # Told before it could tell the others, which may be waiting for it.
+                    signals.passed_on |= code == -signal.SIGTERM
         running = [child for child in children if child.returncode is None]
         if time.monotonic() > deadline or signals.count > 1:
             for child in running:
                 child.kill()
-        elif signals.count > told:
-            told = signals.count
+        elif signals.count + signals.passed_on > told:
+            told = signals.count + signals.passed_on
             for child in running:
                 child.terminate()
         time.sleep(0.05)

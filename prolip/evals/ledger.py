@@ -57,14 +57,10 @@ class Ledger:
         """
         self.workdir, self.config = Path(workdir), config
         self._known: set[tuple[int, str, str, str]] = set()
-        try:
+        with _if_writable():
             (self.workdir / "evals").mkdir(parents=True, exist_ok=True)
             self._remove_stale()
-            self.reconcile()
-        except OSError as error:
-            # What has been evaluated can be read all the same; `claim` says that no more can be.
-            if error.errno not in READ_ONLY:
-                raise
+        self.reconcile()
 
     def folder(self, step: int, manifest: str) -> Path:
         """Where the entries of a checkpoint are, with what a report needs beside them."""
@@ -131,7 +127,7 @@ class Ledger:
 
     def reconcile(self) -> None:
         """Gives every entry its line in `evals.jsonl`, once; drops lines that are torn."""
-        with self._locked():
+        with _if_writable(), self._locked():
             self._reconcile()
 
     def _remove_stale(self) -> None:
@@ -193,6 +189,16 @@ def folder_of(workdir: Path, step: int, manifest: str, config: str) -> Path:
     """Folder of the entries of a checkpoint under a configuration."""
     identity = hashlib.sha256(f"{manifest}:{config}".encode()).hexdigest()[:16]
     return workdir / "evals" / f"{step}-{identity}"
+
+
+@contextlib.contextmanager
+def _if_writable() -> Iterator[None]:
+    """Does without on a read-only disk: its results can be read, and `claim` refuses new ones."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
 
 
 def entries(workdir: str | os.PathLike[str]) -> list[Entry]:

@@ -1,6 +1,7 @@
 """Puts the sections of a run into one self-contained HTML file."""
 
 import dataclasses
+import errno
 import shlex
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def write_report(
       Where the report is.
 
     Raises:
-      ConfigError: there is no such directory.
+      ConfigError: there is no such directory, or the page can't be written there.
     """
     run = read_run(workdir, results)
     path = Path(output).expanduser().absolute() if output else run.path / "report.html"
@@ -59,7 +60,14 @@ def write_report(
     except Exception:
         page = render(_without_damage(run, images), images)
     # A damaged file may hold half of a character.
-    write_whole(path, page.encode("utf8", "replace"))
+    try:
+        write_whole(path, page.encode("utf8", "replace"))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise ConfigError(
+            f"{path} can't be written ({error.strerror}); --output FILE writes the report elsewhere"
+        ) from error
     return path
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import logging
 import subprocess
 import threading
 import time
@@ -239,3 +240,23 @@ def test_threads_end_with_the_store(tmp_path, mesh):
     store.close()
     assert set(threading.enumerate()) <= before
     assert CheckpointStore(tmp_path, write=False).latest() == 1
+
+
+@pytest.mark.parametrize("name", ["[brackets]", "star*", "what?"])
+def test_a_directory_named_like_a_pattern_is_saved_whole_and_read(name, tmp_path, mesh):
+    tree = tree_of(mesh)
+    with CheckpointStore(tmp_path / name, write=True) as store:
+        save(store, 1, tree)
+        assert same(store.restore(1, "params", abstract_of(tree)), tree)
+        assert store.verify(1) == []
+
+
+def test_tracebacks_of_writes_that_end_after_a_failed_save_are_dropped():
+    saving.Saver()
+    error = ValueError('writing "/run/checkpoints/10.orbax-checkpoint-tmp/params" failed')
+    shown = logging.LogRecord("asyncio", 40, "base_events.py", 1, "x", None, (None, None, None))
+    late = logging.LogRecord(
+        "asyncio", 40, "base_events.py", 1, "x", None, (ValueError, error, None)
+    )
+    assert logging.getLogger("asyncio").filter(shown)
+    assert not logging.getLogger("asyncio").filter(late)

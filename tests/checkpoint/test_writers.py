@@ -121,3 +121,15 @@ def test_a_living_writer_of_this_machine_is_named(tmp_path):
 def age(path, seconds):
     now = path.stat().st_ctime
     os.utime(path, (now - seconds, now - seconds))
+
+
+def test_a_lease_from_the_future_expires_like_any_other(tmp_path):
+    path = tmp_path / "writer"
+    write_lease(path, machine="another")
+    age(path, -7200)
+    with pytest.raises(LeaseHeld) as held:
+        lease.acquire(path, 60.0)
+    assert held.value.passes and "in 60 seconds" in str(held.value)
+    assert lease.seconds_left(path, lease.read_holder(path), 60.0) <= 60.0
+    age(path, 61)  # As if nobody had touched it since.
+    lease.acquire(path, 60.0).release()

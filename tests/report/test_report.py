@@ -279,3 +279,32 @@ def test_comparison_marks_the_best_and_leaves_gaps(workdir):
     assert rows[recall].values["ProLIP"] == pytest.approx(0.51)
     assert rows["zero_shot/group/top1"].values["SigLIP"] is None
     assert rows["zero_shot/group/top1"].best == ["ProLIP"]
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("metrics.jsonl", lambda text: text.replace('"step": 20', '"step": "x"', 1)),
+        ("config.json", lambda text: text.replace('"data": {', '"data": 3, "x": {', 1)),
+        ("evals/*/retrieval.done.json", lambda text: text.replace('"step"', '"stop"')),
+        ("evals/*/retrieval.json", lambda text: text[:100]),
+        (
+            "evals/*/retrieval.json",
+            lambda text: text.replace('"matches": ', '"matches": "x", "y": '),
+        ),
+        (
+            "evals/*/uncertainty.json",
+            lambda text: text.replace('"captions": [', '"captions": ["x"], "x": ['),
+        ),
+    ],
+)
+def test_a_damaged_file_is_named_and_left_out(file, damage, data, tmp_path):
+    synthetic_run.write(tmp_path, data, np.random.default_rng(1), steps=(100,))
+    [path] = tmp_path.glob(file)
+    text = path.read_text()
+    assert damage(text) != text
+    path.write_text(damage(text))
+    page = write_report(tmp_path, images, output=tmp_path / "page.html").read_text("utf8")
+    assert str(path.with_suffix("")).removesuffix(".done") in page
+    assert "damaged" in page and "left out of this report" in page
+    assert not (tmp_path / "report.html").exists()

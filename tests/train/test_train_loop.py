@@ -1,6 +1,7 @@
 """Whole small runs in this process: configurations in the repository, policies, resuming."""
 
 import dataclasses
+import errno
 import io
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from prolip.checkpoint import CheckpointStore
-from prolip.cli import configuration
+from prolip.cli import configuration, main
 from prolip.config import (
     CheckpointConfig,
     ConfigError,
@@ -22,9 +23,9 @@ from prolip.config import (
     TokenizerConfig,
 )
 from prolip.data.records import DataError
-from prolip.train import loop, resume
+from prolip.train import loop, metrics, resume
 from prolip.train.non_finite import NonFiniteError
-from prolip.workdir import read_jsonl
+from prolip.workdir import naming, read_jsonl
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 # With small towers the same as so400m_14 but for the learning rate; tests/test_config.py loads all.
@@ -175,3 +176,15 @@ def test_explosion_stops_or_skips_and_leaves_something_to_look_at(policy, config
     assert np.load(dumps[0])["image"].shape == (64, 16, 16, 3)
     with CheckpointStore(tmp_path / "run" / "checkpoints", write=False) as store:
         assert all(step < 4 for step in store.steps())
+
+
+def test_a_full_disk_names_the_file_that_could_not_be_written(tmp_path):
+    with pytest.raises(OSError, match="TensorBoard") as raised, naming(tmp_path / "TensorBoard"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "the disk of" in (main._disk(raised.value) or "")
+    board = metrics.TensorBoard(tmp_path / "board", 4)
+    board.write(5, {"loss": 1.5})
+    board.close()
+    [events] = (tmp_path / "board").iterdir()
+    content = events.read_bytes()
+    assert b"loss" in content and b"brain.Event:2" in content
