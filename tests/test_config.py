@@ -90,7 +90,7 @@ def test_integers_serve_as_floats_but_not_the_reverse_and_booleans_as_neither():
         ("objective.inclusion_scale=-5.0", "must be above 0"),
         ("checkpoint.keep_best=-1", "must be at least 0"),
         ("checkpoint.keep_every=-5", "must be at least 0"),
-        ("eval.templates=()", "must not be empty"),
+        ("eval.templates=()", "there is no template"),
         ("data.caption_weights=(1.0, -1.0)", r"\[1\]: must be at least 0"),
         ("data.caption_weights=(0.0, 0.0)", "must not all be 0"),
         ("data.std=(0.5, 0.0, 0.5)", r"\[1\]: must be above 0 and at most 1, not 0.0"),
