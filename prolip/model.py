@@ -28,7 +28,7 @@ from prolip.data.image import (
     inference_image,
     normalize,
 )
-from prolip.data.text import EmptyTextError, as_texts, clean, is_blank
+from prolip.data.text import as_texts, clean, is_blank
 from prolip.data.tokenizer import Tokenizer
 from prolip.gaussian import Gaussian
 from prolip.interop.errors import SourceError
@@ -189,17 +189,16 @@ class Model:
         """Embeds texts.
 
         Args:
-          texts: strings, cleaned and tokenised here, or integer ids [N, L]. A warning counts those
-            with letters that the tokenizer can't spell.
+          texts: strings, cleaned and tokenised here, or integer ids [N, L]. Warnings count those
+            with letters that the tokenizer can't spell, and those that are empty after cleaning.
           batch_size: texts embedded at a time.
 
         Returns:
           Gaussian, float32 [N, D].
 
         Raises:
-          ValueError: one string instead of a list of them, a text that is not a string or that
-            cleaning leaves nothing of (the message has its position), or ids of another shape or
-            out of the vocabulary.
+          ValueError: one string instead of a list of them, a text that is not a string (the
+            message has its position), or ids of another shape or out of the vocabulary.
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise ValueError("encode_text takes a list of strings: write [text]")
@@ -219,9 +218,13 @@ class Model:
 
     def _ids(self, texts: list[str]) -> np.ndarray:
         cleaning = self.tokenizer.cleaning
-        for position, text in enumerate(texts):
-            if is_blank(clean(text, cleaning)):
-                raise EmptyTextError(position, text, cleaning)
+        blank = [i for i, text in enumerate(texts) if is_blank(clean(text, cleaning))]
+        if blank and texts != [""]:  # Which is asked for on purpose, as the root of a hierarchy.
+            log.warning(
+                "%d of %d texts, such as text %d (%s), are empty after cleaning (%s): they are "
+                "embedded as the empty text",
+                *(len(blank), len(texts), blank[0], ascii(texts[blank[0]])[:40], cleaning),
+            )
         ids = self.tokenizer(texts)
         if lost := int(self.tokenizer.has_unknown(ids).sum()):
             log.warning(

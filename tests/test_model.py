@@ -121,9 +121,12 @@ def test_a_value_that_is_no_text_is_named_with_its_position(value, model):
 
 
 @pytest.mark.parametrize("text", ["", " ", "!!!", "\ufeff", "\u2028"])
-def test_a_text_that_cleaning_empties_is_named(text, model):
-    with pytest.raises(ValueError, match=r"text 1: .* is empty after cleaning"):
-        model.encode_text(["cat", text])
+def test_a_text_that_cleaning_empties_is_named_and_embedded_as_the_empty_one(text, model, caplog):
+    embedded = model.encode_text(["cat", text])
+    assert "1 of 2 texts, such as text 1" in caplog.text and "empty after cleaning" in caplog.text
+    caplog.clear()
+    np.testing.assert_array_equal(embedded.mean[1], model.encode_text([""]).mean[0])
+    assert not caplog.text
 
 
 def test_letters_that_the_tokenizer_lacks_are_counted(model, caplog):

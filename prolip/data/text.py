@@ -55,18 +55,6 @@ def clean(text: str, cleaning: Cleaning) -> str:
     return text.lower() if cleaning == "lower" else text
 
 
-class EmptyTextError(ValueError):
-    """A text of which cleaning leaves nothing that can be seen.
-
-    Attributes:
-      shown: The message without the text's position.
-    """
-
-    def __init__(self, position: int, text: str, cleaning: Cleaning):
-        self.shown = f"{ascii(text)[:40]} is empty after cleaning ({cleaning})"
-        super().__init__(f"text {position}: {self.shown}")
-
-
 def is_blank(cleaned: str) -> bool:
     """Returns True for a cleaned text that shows nothing: empty, or invisible characters alone."""
     return all(unicodedata.category(character) in INVISIBLE for character in cleaned)

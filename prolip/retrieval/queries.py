@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from prolip.data.records import DataError
-from prolip.data.text import EmptyTextError
+from prolip.data.text import clean, is_blank
 from prolip.gaussian import Gaussian
 from prolip.retrieval.embeddings import Identity, Manifest
 
@@ -109,9 +109,13 @@ def _embed(queries: Any, model: "Model | None", manifest: Manifest | None) -> Ga
         raise DataError("searching for texts or images needs the model: search(..., model=model)")
     if manifest is not None and several:
         check_model(model, manifest, images=not all(texts))
+    if all(texts) and several:
+        cleaning = model.tokenizer.cleaning
+        for text in several:
+            if is_blank(clean(text, cleaning)):
+                shown = f"{ascii(text)[:40]} is empty after cleaning ({cleaning})"
+                raise DataError(f"nothing to search for: {shown}")
     try:
         return model.encode_text(several) if all(texts) else model.encode_image(several)
-    except EmptyTextError as error:
-        raise DataError(f"nothing to search for: {error.shown}") from error
     except ValueError as error:
         raise DataError(f"a query can't be embedded: {error}") from error

@@ -68,7 +68,7 @@ def test_a_row_knows_the_captions_of_all_rows_with_its_path(folder, tokenizer):
         image = index % IMAGES
         assert set(known) - {0} == ids(*(title(image, k) for k in range(EACH)))
         assert ((batch.image_id == words).all(1) == (batch.index % IMAGES == image)).all()
-    assert open_train(config).notes == (
+    assert tuple(open_train(config).notes) == (
         "4 images stand in 12 rows; the captions of all rows of an image are its captions",
     )
     # As many as a batch carries along, the row's own first.

@@ -191,7 +191,7 @@ def test_zero_shot_accuracies_equal_the_obvious_loop_with_ties(items, classes, t
         hits = []
         for point, label in items:
             logits = [
-                sum(a * b for a, b in zip(point, other, strict=True)) - weight * trace
+                sum(a * b - b * b / 2 for a, b in zip(point, other, strict=True)) - weight * trace
                 for other, trace in zip(classes, traces, strict=True)
             ]
             order = sorted(range(7), key=lambda c: (-logits[c], c))
