@@ -57,14 +57,10 @@ class Ledger:
         """
         self.workdir, self.config = Path(workdir), config
         self._known: set[tuple[int, str, str, str]] = set()
-        try:
+        with _read_only_accepted():
             (self.workdir / "evals").mkdir(parents=True, exist_ok=True)
             self._remove_stale()
             self.reconcile()
-        except OSError as error:
-            # What has been evaluated can be read all the same; `claim` says that no more can be.
-            if error.errno not in READ_ONLY:
-                raise
 
     def folder(self, step: int, manifest: str) -> Path:
         """Where the entries of a checkpoint are, with what a report needs beside them."""
@@ -131,8 +127,10 @@ class Ledger:
 
     def reconcile(self) -> None:
         """Gives every entry its line in `evals.jsonl`, once; drops lines that are torn."""
-        with self._locked():
-            self._reconcile()
+        with _read_only_accepted():
+            (self.workdir / "evals").mkdir(exist_ok=True)
+            with self._locked():
+                self._reconcile()
 
     def _remove_stale(self) -> None:
         """Removes the temporary files of evaluators that were killed as they wrote."""
@@ -292,6 +290,16 @@ def _notes(workdir: str | os.PathLike[str], pattern: str) -> Iterator[tuple[dict
             note = read_note(path)
             if note is not None:
                 yield note, path.stat().st_mtime_ns
+
+
+@contextlib.contextmanager
+def _read_only_accepted() -> Iterator[None]:
+    """Lets a disk that can't be written pass: results can be read, and `claim` refuses more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
 
 
 def _create(path: Path, data: bytes) -> bool:
