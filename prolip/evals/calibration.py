@@ -30,7 +30,7 @@ FINE = 1024  # Bins of the likely pairs, of equal width in the logit, before the
 LIKELY = 0.1  # Probability from which a pair is called likely, and at least twice the base rate.
 LEAST = 50  # Pairs of a merged bin on average.
 TOP = 9.0  # Logit at which the last fine bin begins: 0.9999.
-
+MOST_PAIRS = 1 << 24  # At a time: some float64 arrays of as many are made on the host.
 
 HEADLINE = ("calibration/brier_skill", "calibration/log_skill", "calibration/ece_likely")
 
@@ -144,7 +144,7 @@ def pair_calibration(
       logit_scale: applied scale, not its log.
       logit_bias: as the loss adds it.
       bins: of equal width.
-      block: texts at a time.
+      block: texts at a time, at most.
       slots: of a model whose embeddings are sets.
 
     Raises:
@@ -158,7 +158,7 @@ def pair_calibration(
     count = len(texts.mean)
     pairs, matches = count * len(images.mean), sum(len(row) for row in positives)
     threshold = max(LIKELY, 2 * matches / max(pairs, 1))
-    block = min(block, max(count, 1))
+    block = max(1, min(block, count, MOST_PAIRS // max(len(images.mean), 1)))
     image = jnp.asarray(images.mean), jnp.asarray(half[0], jnp.float32)
     mean, text_half = np.asarray(texts.mean, np.float32), half[1]
     wide, fine, scores = np.zeros((3, bins)), np.zeros((3, FINE)), np.zeros(2)
