@@ -16,7 +16,7 @@ from prolip.gaussian import Gaussian
 from prolip.retrieval.embeddings import Manifest, item_numbers, read_manifest, read_rows
 
 TFDS = "tfds:"
-HASHED = 65_536  # Rows at a time.
+HASHED = 8192  # Rows at a time: 16 bytes for each number of them.
 ROW = re.compile(r"::(?P<row>\d+)(?P<text>/\d+)?")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -159,17 +160,19 @@ class _Images:
             self.labels.append(item.labels)
 
     def notes(self) -> tuple[str, ...]:
-        count, distinct = len(self.numbers), len(set(self.ids))
+        count = len(self.numbers)
+        several = sum(entries > 1 for entries in Counter(self.ids).values())
         notes = []
         if count < len(self.records):
             notes.append(
                 f"images repeat: {len(self.records):,} records hold {count:,} images; each image "
                 "counts once, with the captions of all its records"
             )
-        if distinct < count:
+        if several:
+            images = "image has" if several == 1 else "images have"
             notes.append(
-                f"{count - distinct:,} images have several records with different labels and count "
-                "once for each"
+                f"{several:,} {images} records with different labels; each label of an image "
+                "counts as an image of its own"
             )
         return tuple(notes)
 

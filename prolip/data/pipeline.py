@@ -257,7 +257,7 @@ def caption_notes(source: Source, tokenizer: Tokenizer) -> list[str]:
     texts: list[str] = []
     for index in spread(len(source), LOOKED_AT):
         with contextlib.suppress(BadRecord):
-            texts += (text for feature in source[index].captions for text in feature)
+            texts += (text for feature in source.captions(index) for text in feature)
     unknown = int(tokenizer.has_unknown(tokenizer(texts)).sum())
     documents = sum(map(is_json, texts))
     notes = []

@@ -32,8 +32,8 @@ def cached_by_text(function: Callable[P, R]) -> Callable[P, R]:
     short, long = (functools.lru_cache(maxsize=n)(function) for n in (CACHED_SHORT, CACHED_LONG))
 
     @functools.wraps(function)
-    def call(*args: Any) -> R:
-        return (short if len(args[0]) <= SHORT else long)(*args)
+    def call(text: str, *args: Any, **kwargs: Any) -> R:
+        return (short if len(text) <= SHORT else long)(text, *args, **kwargs)
 
     return cast(Callable[P, R], call)
 

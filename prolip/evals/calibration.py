@@ -28,9 +28,9 @@ from prolip.slot_similarity import mean_set_similarity
 BINS = 15
 FINE = 1024  # Bins of the likely pairs, of equal width in the logit, before they are merged.
 LIKELY = 0.1  # Probability from which a pair is called likely, and at least twice the base rate.
-LEAST = 50  # Pairs of a merged bin.
+LEAST = 50  # Pairs of a merged bin on average.
 TOP = 9.0  # Logit at which the last fine bin begins: 0.9999.
-
+MOST_PAIRS = 1 << 24  # At a time: some float64 arrays of as many are made on the host.
 
 HEADLINE = ("calibration/brier_skill", "calibration/log_skill", "calibration/ece_likely")
 
@@ -93,7 +93,8 @@ class PairCalibration(NamedTuple):
     def ece_likely(self) -> float:
         """Calibration error of the likely pairs, in bins of equally many; NaN if there are none.
 
-        A bin has at least `LEAST` pairs if there is more than one: fewer would measure chance.
+        Bins have `LEAST` pairs on average at least, if there is more than one: fewer would measure
+        chance.
         """
         bins = int(np.clip(self.likely.pairs.sum() // LEAST, 1, BINS))
         return self.likely.merged(bins).ece
@@ -143,7 +144,7 @@ def pair_calibration(
       logit_scale: applied scale, not its log.
       logit_bias: as the loss adds it.
       bins: of equal width.
-      block: texts at a time.
+      block: texts at a time, at most.
       slots: of a model whose embeddings are sets.
 
     Raises:
@@ -157,7 +158,7 @@ def pair_calibration(
     count = len(texts.mean)
     pairs, matches = count * len(images.mean), sum(len(row) for row in positives)
     threshold = max(LIKELY, 2 * matches / max(pairs, 1))
-    block = min(block, max(count, 1))
+    block = max(1, min(block, count, MOST_PAIRS // max(len(images.mean), 1)))
     image = jnp.asarray(images.mean), jnp.asarray(half[0], jnp.float32)
     mean, text_half = np.asarray(texts.mean, np.float32), half[1]
     wide, fine, scores = np.zeros((3, bins)), np.zeros((3, FINE)), np.zeros(2)
@@ -168,7 +169,8 @@ def pair_calibration(
         found = _logits(query, trace, *image, logit_scale, logit_bias, slots=slots)
         logits = np.asarray(found, np.float64)[:used]
         match = _rows_and_columns(positives[rows])
-        probability = 1 / (1 + np.exp(-logits))
+        with np.errstate(over="ignore"):  # Infinity gives a probability of zero, as it should be.
+            probability = 1 / (1 + np.exp(-logits))
         matched = probability[match]
         scores[0] += (probability**2).sum() + (1 - 2 * matched).sum()
         scores[1] += np.logaddexp(0, logits).sum() - logits[match].sum()
@@ -258,7 +260,9 @@ def evaluate(context: Context) -> EvalResult:
     named = {f"calibration/{name}": float(value) for name, value in metrics.items()}
     some = 0 < found.matches < found.pairs
     reasons = dict.fromkeys(HEADLINE, "no pair matches, or every one does") if not some else {}
-    if not metrics["pairs_likely"]:
+    if found.threshold >= 1:
+        reasons[HEADLINE[-1]] = "half of all pairs match or more, so that none stands out as likely"
+    elif not metrics["pairs_likely"]:
         reasons[HEADLINE[-1]] = (
             f"the model gives no pair a probability of {found.threshold:.2g} or more"
         )

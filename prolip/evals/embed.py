@@ -91,7 +91,6 @@ def embed(
         logit_scale=getattr(encoder, "logit_scale", None),
         logit_bias=getattr(encoder, "logit_bias", None),
         masked=masked.maker(split, encoder, tokenize, captions, len(images.mean), config.batch),
-        pixels=lambda: tiny_pictures(split, config.batch),
         slots=getattr(encoder, "slots", ONE_SLOT),
     )
 

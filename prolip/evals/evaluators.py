@@ -1,6 +1,7 @@
 """Embeds a checkpoint once and hands it to the evaluators of a configuration."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from prolip.config import DataConfig, EvalConfig
 from prolip.evals.context import EvalResult
-from prolip.evals.embed import Encoder, Split, embed
+from prolip.evals.embed import Encoder, Split, embed, tiny_pictures
 from prolip.evals.ledger import config_hash
 from prolip.evals.registry import evaluator
 
@@ -26,9 +27,12 @@ def step_evaluation(
       config: passed to the evaluators.
     """
 
+    # The pictures are those of every step.
+    pixels = functools.cache(lambda: tiny_pictures(split, config.batch))
+
     def evaluate(step: int) -> Callable[[str], EvalResult]:
         encoder, tokenize = load(step)
-        context = embed(split, encoder, tokenize, config)
+        context = embed(split, encoder, tokenize, config)._replace(pixels=pixels)
         return lambda name: evaluator(name)(context)
 
     return evaluate

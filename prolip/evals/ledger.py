@@ -127,8 +127,10 @@ class Ledger:
 
     def reconcile(self) -> None:
         """Gives every entry its line in `evals.jsonl`, once; drops lines that are torn."""
-        with _if_writable(), self._locked():
-            self._reconcile()
+        with _if_writable():
+            (self.workdir / "evals").mkdir(exist_ok=True)
+            with self._locked():
+                self._reconcile()
 
     def _remove_stale(self) -> None:
         """Removes the temporary files of evaluators that were killed as they wrote."""

@@ -124,7 +124,7 @@ def summarize(workdir: Workdir, config: CheckpointConfig, results: Path | None =
         undefined={
             step: reasons
             for step, own in found.items()
-            if (reasons := _undefined(workdir, own.values(), steps[step]))
+            if (reasons := _undefined(results, own.values(), steps[step]))
         },
     )
 
@@ -166,11 +166,11 @@ def guess(metric: str, steps: Iterable[Metrics]) -> float | None:
     return next((max(own) for own in reversed(found) if own), None)
 
 
-def _undefined(workdir: Workdir, entries: Iterable[Entry], metrics: Metrics) -> dict[str, str]:
+def _undefined(results: Path, entries: Iterable[Entry], metrics: Metrics) -> dict[str, str]:
     """Metrics without a value, and why, by the notes of their evaluators."""
     found: dict[str, str] = {}
     for entry in entries:
-        folder = ledger.folder_of(workdir.path, entry.step, entry.manifest, entry.config)
+        folder = ledger.folder_of(results, entry.step, entry.manifest, entry.config)
         with contextlib.suppress(OSError, ValueError, AttributeError):
             notes = json.loads((folder / f"{entry.evaluator}.json").read_bytes())
             found |= {str(k): str(v) for k, v in notes.get(ledger.UNDEFINED, {}).items()}

@@ -172,7 +172,9 @@ def _split_images(run: Run) -> Images:
 
     if not run.config:
         raise ConfigError("the run has no config.json that names its data")
-    split = eval_set(from_dict(TrainConfig, run.config, bounds=False).data, PICTURE_SIZE)
+    config = from_dict(TrainConfig, run.config, bounds=False)
+    # With the labels of the evaluation: images with several labels are numbered once for each.
+    split = eval_set(config.data, PICTURE_SIZE, config.eval.label_features)
     return from_batches(lambda: split.images(64))
 
 

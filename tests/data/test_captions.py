@@ -11,7 +11,7 @@ from prolip.config import DataConfig, TokenizerConfig
 from prolip.data.captions import check, draw
 from prolip.data.items import Item
 from prolip.data.pipeline import caption_notes
-from prolip.data.records import BadRecord, DataError, Record
+from prolip.data.records import BadRecord, DataError
 from prolip.data.text import caption_id
 from prolip.data.tokenizer import make_tokenizer
 
@@ -86,13 +86,16 @@ def test_options_that_do_not_fit_are_refused(change, sentence):
 
 
 class Captions(list):
-    """A source of records that have captions alone; None is a corrupt one."""
+    """A source of captions whose images take long to read; None is a corrupt record."""
 
     def __getitem__(self, index):
+        raise AssertionError("an image was read for its captions")
+
+    def captions(self, index):
         texts = super().__getitem__(index)
         if texts is None:
             raise BadRecord("no caption")
-        return Record(b"", (texts,), ())
+        return (texts,)
 
 
 def test_captions_that_are_trained_otherwise_than_they_read_are_counted():

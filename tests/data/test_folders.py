@@ -61,7 +61,7 @@ def test_what_a_folder_of_classes_leaves_out_is_named(tmp_path):
     assert "images: 2 x .bmp, 1 x .jpg, 1 x .png" in said
     assert "3 files are left out, " in said and "2 x .heic, 1 x .json" in said
     assert "5 hidden files or folders are left out: ._a.jpg, .git, .ipynb_checkpoints" in said
-    assert "1 folder has no image that is read, so that no class is made of it: dog (2 x" in said
+    assert "1 folder has no image of a format that is read, and no class: dog (2 x" in said
     assert "1 image lies beside the class folders and has no class: loose.png" in said
     assert "same name, which prompts can't tell apart: 'T-shirt' and 't_shirt'" in said
 

@@ -68,9 +68,9 @@ def test_a_row_knows_the_captions_of_all_rows_with_its_path(folder, tokenizer):
         image = index % IMAGES
         assert set(known) - {0} == ids(*(title(image, k) for k in range(EACH)))
         assert ((batch.image_id == words).all(1) == (batch.index % IMAGES == image)).all()
-    assert tuple(open_train(config).notes) == (
-        "4 images stand in 12 rows; the captions of all rows of an image are its captions",
-    )
+    assert open_train(config).notes == [
+        "4 images appear in 12 rows; the captions of all rows of an image are its captions",
+    ]
     # As many as a batch carries along, the row's own first.
     (few,) = first(config, tokenizer, 4, max_captions=1)
     assert (few.captions[:, 0] == few.caption).all()
@@ -146,4 +146,4 @@ def test_records_of_one_image_with_different_labels_are_told_and_share_captions(
     data = eval_set(table(tmp_path, "t.csv", eval_split="t.csv"), SIZE, ["title"])
     assert data.labels["title"] == ("a cat", "a dog")
     assert [images.tolist() for images in data.positives] == [[0, 1], [0, 1]]
-    assert "1 images have several records with different labels" in data.notes[1]
+    assert "1 image has records with different labels" in data.notes[1]

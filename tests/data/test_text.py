@@ -76,3 +76,7 @@ def test_the_cache_of_long_texts_is_small():
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert held < 2 << 20  # All of them would be 16 MiB.
+
+
+def test_cached_functions_take_keywords():
+    assert clean("A Cat", cleaning="lower") == clean("A Cat", "lower") == "a cat"

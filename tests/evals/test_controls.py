@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prolip.config import EvalConfig
+from prolip.evals.calibration import pair_calibration
 from prolip.evals.chance import of_rankings
 from prolip.evals.context import Context
 from prolip.evals.metrics import retrieval_metrics
@@ -24,6 +25,12 @@ BETTER = {  # By how much a model that knows is better than guessing.
     "calibration/log_skill": 0.3,
 }
 NAMES = ("retrieval", "zero_shot", "uncertainty", "abstention", "calibration", "probe")
+
+
+ENDS = (
+    Gaussian(np.eye(2, dtype=np.float32), np.full((2, 2), -np.inf, np.float32)),
+    Gaussian(np.eye(2, dtype=np.float32)[:1], np.full((1, 2), -np.inf, np.float32)),
+)
 
 
 def unit(x):
@@ -130,3 +137,13 @@ def test_chance_is_the_mean_over_random_orders():
     parts = [retrieval_metrics(s, positives, ks=(1, 5)) for s in scores[:1500]]
     for name, value in of_rankings([1, 3, 7, 0], 12, (1, 5)).items():
         assert value == pytest.approx(np.mean([part[name] for part in parts]), abs=0.02), name
+
+
+def test_extreme_logits_and_common_matches_are_measured_without_warnings():
+    few = pair_calibration(*ENDS, [np.array([0])], logit_scale=1e4, logit_bias=-5e3)
+    assert few.squares == 0 and few.log_loss == 0
+    common = context("random")._replace(
+        positives=[np.arange(IMAGES)] * (IMAGES + GROUPS - 1) + [[]]
+    )
+    result = EVALUATORS["calibration"](common)
+    assert result.undefined["calibration/ece_likely"].startswith("half of all pairs match or more")

@@ -109,3 +109,13 @@ def test_identity_is_of_what_decides_the_result():
     assert evaluation_id(same, data, {"records": 5}) == base
     assert evaluation_id(EvalConfig(templates=("{}",)), data, {"records": 5}) != base
     assert evaluation_id(EvalConfig(), data, {"records": 6}) != base
+
+
+def test_pictures_are_shrunk_once_for_all_steps():
+    split, read = Split(), []
+    images = split.images
+    split.images = lambda batch: read.append(batch) or images(batch)
+    evaluate = step_evaluation(lambda step: (Encoder(), tokenize), split, CONFIG)
+    for step in (1, 2):
+        assert "probe/group/pixels_top1" in evaluate(step)("probe").metrics
+    assert len(read) == 3  # By the model of each step, and once for the probe of pixels.

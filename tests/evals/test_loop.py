@@ -3,6 +3,7 @@
 Long because all cases drive the same two processes, a writer and an evaluator, set up here.
 """
 
+import errno
 import json
 import os
 import signal
@@ -61,6 +62,17 @@ def test_every_step_once_oldest_first_and_again_nothing(workdir):
     outcome, _ = run(workdir, evaluate=lambda step: pytest.fail("evaluated again"))
     assert outcome.evaluated == []
     assert (workdir / "evals.jsonl").read_bytes() == before
+
+
+def test_a_finished_run_on_a_read_only_disk_is_no_error(workdir, monkeypatch):
+    run(workdir)
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Ledger, "_locked", read_only)
+    outcome, _ = run(workdir, evaluate=lambda step: pytest.fail("evaluated again"))
+    assert outcome.exit_code == 0 and outcome.evaluated == []
 
 
 def test_artefacts_of_a_result_are_found_through_its_entry(workdir):

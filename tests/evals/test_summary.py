@@ -222,3 +222,12 @@ def test_a_metric_without_a_value_is_shown_with_its_reason(run, capsys):
     assert main(["eval", "--workdir", str(run.path), "--summary"]) == 0
     text = capsys.readouterr().out
     assert any("n/a" in row for row in cells(text)) and "guessing" in text
+
+
+def test_reasons_are_found_where_the_results_are(run, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    result = EvalResult({}, undefined={"calibration/ece_likely": "nothing is likely"})
+    Ledger(results, "c").record(300, "m300", "calibration", result)
+    found = summarize(run, CheckpointConfig(), results)
+    assert found.undefined == {300: {"calibration/ece_likely": "nothing is likely"}}

@@ -10,6 +10,8 @@ import pytest
 import synthetic_run
 
 from prolip.config import ConfigError, TrainConfig, from_dict
+from prolip.data import evaluation
+from prolip.data.records import DataError
 from prolip.report import compare, pictures, plots, words, write_report
 from prolip.report.read import read_run
 
@@ -123,6 +125,18 @@ def test_no_images_leave_their_numbers_and_say_why(workdir):
     assert "the disk is gone" in text
     assert "<img" not in text
     assert 'class="no-image"' in text
+
+
+def test_pictures_are_numbered_as_the_evaluation_numbers_them(workdir, monkeypatch):
+    asked = []
+
+    def split(data, size, labels):
+        asked.append(tuple(labels))
+        raise DataError("not here")
+
+    monkeypatch.setattr(evaluation, "eval_set", split)
+    assert "not here" in write_report(workdir).read_text(encoding="utf8")
+    assert set(asked) == {from_dict(TrainConfig, read_run(workdir).config).eval.label_features}
 
 
 @pytest.mark.parametrize("part", ["retrieval", "zero_shot", "uncertainty"])

@@ -68,7 +68,7 @@ class ImageFiles(NamedTuple):
             ]
             folders = "folder has" if len(empty) == 1 else "folders have"
             notes.append(
-                f"{len(empty):,} {folders} no image that is read, so that no class is made of it: "
+                f"{len(empty):,} {folders} no image of a format that is read, and no class: "
                 f"{_listed(about)}"
             )
         if loose := [file.name for file in self.images if "/" not in file.name and not file.reason]:

@@ -38,7 +38,7 @@ class SameImage:
         self._code = np.full(rows, -1, np.int32)
         self._code[given] = code
         self.note = (
-            f"{len(count):,} images stand in {len(given):,} rows; the captions of all rows of an "
+            f"{len(count):,} images appear in {len(given):,} rows; the captions of all rows of an "
             "image are its captions"
         )
 
