@@ -1,4 +1,7 @@
-"""A trained model to embed with, on all devices of this process."""
+"""A trained model to embed with, on all devices of this process.
+
+Long because the public class has all ways of encoding, with what each refuses.
+"""
 
 import copy
 import dataclasses

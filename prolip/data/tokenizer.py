@@ -26,12 +26,6 @@ SPEC = "tokenizer_spec.json"  # Length, ids and cleaning; names the vocabulary's
 HF = "tokenizer.json"
 SENTENCEPIECE = "tokenizer.model"
 PAD, MASK, UNKNOWN = "[PAD]", "[MASK]", "[UNK]"
-# Texts by whose ids tokenizers are told apart.
-PROBES = (
-    *("a photo of a cat", "The quick brown fox jumps over the lazy dog!", "0123456789 %&@#"),
-    *("Größe, façade, señor", "красная площадь", "東京タワーの写真", "smiling face with hearts"),
-    *("woman's blue T-shirt; size M", "keycap 10", "a an and are as at be by for from has he in"),
-)
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # What begins a word in a vocabulary of letters.
 MAX_GROWTH = 64  # Times that a normalizer may make a text as long.
 LEAST_WITH_BYTES = 512  # Entries of a vocabulary of which the 256 bytes leave half to words.
@@ -132,23 +126,6 @@ def load_tokenizer(files: Mapping[str, bytes]) -> Tokenizer:
         raise DataError(f"the tokenizer lacks {error}") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{SPEC} is damaged: {error}") from error
-
-
-def difference(ours: Tokenizer, theirs: Tokenizer) -> str:
-    """Says how two tokenizers of one length differ in the ids that they give; "" if they don't.
-
-    One vocabulary may be stored in several ways, so ids are compared, not files.
-    """
-    if ours.digest() == theirs.digest():
-        return ""
-    for name in ("cleaning", "pad_id"):
-        a, b = getattr(ours, name), getattr(theirs, name)
-        if a != b:
-            return f"{name} is {a!r} instead of {b!r}"
-    for text, a, b in zip(PROBES, ours(PROBES).tolist(), theirs(PROBES).tolist(), strict=True):
-        if a != b:
-            return f"the ids of {text!r} begin with {a[:4]} instead of {b[:4]}"
-    return ""
 
 
 def make_tokenizer(config: TokenizerConfig, length: int, captions: Iterable[str] = ()) -> Tokenizer:

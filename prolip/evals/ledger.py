@@ -7,7 +7,8 @@ again, or evaluated otherwise, is another one. In it, `<evaluator>.done.json` is
 an evaluator that failed, and `damaged.json` what is wrong with a checkpoint that did not verify.
 
 `evals.jsonl` has the entries as lines, in the order of evaluation. The entries are the truth: the
-file is brought in line with them whenever a process starts.
+file is brought in line with them whenever a process starts. Long because writers and readers of
+these files have to agree.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""The training run: reads, steps, writes, saves."""
+"""The training run: reads, steps, writes, saves.
+
+Long because the order of what a start checks, and of what a step does, is read in one place.
+"""
 
 import contextlib
 import functools

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from prolip.config import TokenizerConfig
-from prolip.data.tokenizer import HF, Tokenizer, difference, make_tokenizer
+from prolip.data.tokenizer import HF, Tokenizer, make_tokenizer
 from prolip.train import other_tokenizer
+from prolip.train.other_tokenizer import difference
 
 CATS = ("a cat", "a photo of a cat", "cats and kittens")
 DOGS = ("dog", "a large dog runs", "puppies by the dozen")
