@@ -1,5 +1,6 @@
 """Bounds that stand beside the fields of a configuration, and the check of all of them."""
 
+import ctypes
 import dataclasses
 import math
 import typing
@@ -20,15 +21,21 @@ class Bound:
     most: float | None = None
 
     def check(self, value: Any, path: str) -> None:
-        """Raises ConfigError for a number that is out of bounds."""
-        inside = (
+        """Raises ConfigError for a number that is out of bounds, as given or in float32."""
+        if not self._has(value):
+            raise ConfigError(f"{path}: must be {self}, not {value}")
+        if isinstance(value, float) and not self._has(in_float32(value)):
+            raise ConfigError(
+                f"{path}: must be {self}, not {value}, which is {in_float32(value):g} in float32"
+            )
+
+    def _has(self, value: float) -> bool:
+        return (
             (self.above is None or value > self.above)
             and (self.least is None or value >= self.least)
             and (self.below is None or value < self.below)
             and (self.most is None or value <= self.most)
         )
-        if not inside:
-            raise ConfigError(f"{path}: must be {self}, not {value}")
 
     def __str__(self) -> str:
         if self.least is not None and self.most is not None:
@@ -111,5 +118,16 @@ def _check(hint: Any, value: Any, path: str) -> None:
     elif isinstance(value, tuple):
         for i, item in enumerate(value):
             _check(typing.get_args(hint)[0], item, f"{path}[{i}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{path}: must be a finite number, not {value}")
+    elif isinstance(value, float) and not math.isfinite(in_float32(value)):
+        beyond = ", which is infinite in float32" if math.isfinite(value) else ""
+        raise ConfigError(f"{path}: must be a finite number, not {value}{beyond}")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise ConfigError(f"{path}: {value} is too large for a number")
+
+
+def in_float32(value: float) -> float:
+    """The number that a computation in float32 takes for `value`; infinite where it is too large.
+
+    A momentum of 1 - 1e-9 is 1 there, and an epsilon of 1e-60 is 0.
+    """
+    return ctypes.c_float(value).value

@@ -101,6 +101,11 @@ def test_integers_serve_as_floats_but_not_the_reverse_and_booleans_as_neither():
         ("data.augment.jitter=(0.1, 0.1)", "must have 4 values"),
         ("data.tokenizer.pad_id=-2", "must be at least -1"),
         ("total_steps=3000000000", "must be from 1 to 2147483647"),
+        # What is in bounds as written, but not in float32, in which a run computes.
+        ("optimizer.b2=0.9999999999", "must be at least 0 and below 1, not .* 1 in float32"),
+        ("optimizer.eps=1e-60", "must be above 0, not 1e-60, which is 0 in float32"),
+        ("model.log_var_init=-1e39", "must be a finite number, .* infinite in float32"),
+        ("global_batch=10000000000000000000", "10000000000000000000 is too large"),
     ],
 )
 def test_a_value_that_means_nothing_is_refused_with_its_key(word, sentence):

@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; 75 if a signal stopped it after a save, 130 if that was Ctrl-C."""
+    from prolip.evals.sets.opened import names_of
     from prolip.train.preemption import StopNotice
     from prolip.train.same_start import told_to_all
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     notice = StopNotice()
     with told_to_all():
         config = configuration.load(args.config, args.overrides)
+        sets = names_of(config.eval.sets)  # Which `prolip eval` would refuse days later.
     import jax
 
     from prolip.evals import ledger
@@ -41,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
             config,
             args.workdir,
             allow_changes=args.allow_config_change,
-            evaluations=functools.partial(ledger.evaluations, args.workdir, config.eval.evaluators),
+            evaluations=functools.partial(
+                ledger.evaluations, args.workdir, config.eval.evaluators, sets
+            ),
             alive=watchdog.alive,
             notice=notice,
         )

@@ -59,6 +59,7 @@ class Tokenizer:
         self._file, self._vocabulary = file, vocabulary
         opened = _open(file, vocabulary, length)
         self._encode: Encode = opened.encode
+        self._entries: Callable[[], dict[int, str]] = opened.entries
         self.unknown_id: int | None = opened.unknown_id
         self.vocab_size: int = max(opened.vocab_size, pad_id + 1, mask_id + 1)
         self.length, self.cleaning = length, cleaning
@@ -86,6 +87,16 @@ class Tokenizer:
         """The same tokenizer with rows of another length."""
         ids = (self.pad_id, self.mask_id)
         return Tokenizer(self._file, self._vocabulary, length, *ids, self.cleaning)
+
+    def entries_differ(self, other: "Tokenizer") -> str:
+        """Names an id that stands for other letters in another tokenizer of this kind of file."""
+        if self._file != other._file:  # Each kind writes its entries in a way of its own.
+            return ""
+        ours, theirs = self._entries(), other._entries()
+        number = min((i for i in ours.keys() & theirs.keys() if ours[i] != theirs[i]), default=None)
+        if number is None:
+            return ""
+        return f"the id {number} is {ours[number]!r} instead of {theirs[number]!r}"
 
     def files(self) -> dict[str, bytes]:
         """All that `load_tokenizer` needs, by file name."""
@@ -219,6 +230,9 @@ class _HuggingFace:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
+    def entries(self) -> dict[int, str]:
+        return {i: token for token, i in self._tokenizer.get_vocab(with_added_tokens=True).items()}
+
     def _unknown_id(self, ids: Mapping[str, int]) -> int | None:
         model = self._tokenizer.model
         if isinstance(model, models.Unigram):  # Which tells its number only here.
@@ -246,6 +260,9 @@ class _SentencePiece:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         room = self._length - len(self._end)
         return [ids[:room] + self._end for ids in self._model.encode(list(texts))]
+
+    def entries(self) -> dict[int, str]:
+        return {i: self._model.id_to_piece(i) for i in range(self.vocab_size)}
 
 
 def _open(file: str, vocabulary: bytes, length: int) -> typing.Any:

@@ -40,6 +40,7 @@ from prolip.evals.entries import (
 from prolip.workdir import naming
 
 LINES = "evals.jsonl"
+SET = "set-"  # Before the name of an evaluation set, which a digest follows, as an evaluator.
 UNDEFINED = "undefined"  # In the notes: names of metrics without a value, and why.
 # After which the claim of an evaluator on another machine counts no more if nothing renews it.
 CLAIM_SECONDS = 60.0
@@ -270,23 +271,30 @@ def failures(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def evaluations(
-    workdir: str | os.PathLike[str], evaluators: Collection[str] = ()
+    workdir: str | os.PathLike[str], evaluators: Collection[str] = (), sets: Collection[str] = ()
 ) -> dict[str, dict[str, float]]:
     """Metrics of each checkpoint that the evaluator is through with, by manifest hash.
 
-    It is through with a checkpoint when each of `evaluators` (or any, if none are given) has
-    finished or failed, or when the checkpoint did not verify; the latter has no metrics.
+    It is through with a checkpoint when each of `evaluators` and of the sets called `sets` (or any,
+    if none are given) has finished or failed, or when the checkpoint did not verify; the latter has
+    no metrics.
     """
+    wanted = {*evaluators, *(f"{SET}{name}" for name in sets)}
     metrics: dict[str, dict[str, float]] = {}
     settled: dict[str, set[str]] = {}
     for entry in entries(workdir):
         metrics.setdefault(entry.manifest, {}).update(entry.metrics)
-        settled.setdefault(entry.manifest, set()).add(entry.evaluator)
+        settled.setdefault(entry.manifest, set()).add(_without_digest(entry.evaluator))
     for note, _ in _notes(workdir, f"*/*{FAILED}"):
-        settled.setdefault(note["manifest"], set()).add(note["evaluator"])
+        settled.setdefault(note["manifest"], set()).add(_without_digest(note["evaluator"]))
     for note, _ in _notes(workdir, f"*/{DAMAGED}"):
-        settled.setdefault(note["manifest"], set()).update(evaluators)
-    return {m: metrics.get(m, {}) for m, names in settled.items() if names >= set(evaluators)}
+        settled.setdefault(note["manifest"], set()).update(wanted)
+    return {m: metrics.get(m, {}) for m, names in settled.items() if names >= wanted}
+
+
+def _without_digest(evaluator: str) -> str:
+    """The name of an evaluator; of a set without the digest of what is in it."""
+    return evaluator.rpartition("-")[0] if evaluator.startswith(SET) else evaluator
 
 
 def config_hash(options: Mapping[str, Any]) -> str:

@@ -146,6 +146,18 @@ def test_a_model_that_can_not_be_loaded_fails_its_evaluators_only(workdir):
     assert outcome.evaluated == [2, 10]
 
 
+def test_a_step_is_evaluated_when_its_sets_are_too(workdir):
+    def of_pets(step, names):
+        run(workdir, evaluators=names, step=step)
+        return len(ledger.evaluations(workdir, NAMES, ["pets"]))
+
+    assert of_pets(1, NAMES) == 0
+    assert of_pets(1, ["set-cats-and-pets-0123abcd"]) == 0
+    assert of_pets(1, ["set-pets-0123abcd"]) == 1
+    (metrics,) = ledger.evaluations(workdir, NAMES, ["pets"]).values()
+    assert metrics["set-pets-0123abcd/step"] == 1.0
+
+
 @pytest.mark.parametrize("fault", ["flip", "truncate", "delete", "manifest"])
 def test_a_damaged_step_is_named_and_passed_over(workdir, fault):
     victim = workdir / "checkpoints" / "2" / "meta.json"

@@ -13,7 +13,7 @@ from prolip.data.records import DataError
 from prolip.evals.sets import class_names, known, prompts
 from prolip.evals.sets.address import Address, addresses, parse
 from prolip.evals.sets.layouts import imagenet_flat
-from prolip.evals.sets.opened import open_set
+from prolip.evals.sets.opened import names_of, open_set
 from prolip.evals.sets.pixels import Pixels
 
 
@@ -246,3 +246,10 @@ def test_addresses_are_of_one_form():
         prompts.read("opnai/nothing.txt")
     with pytest.raises(ConfigError, match=r"must have \{\} once"):
         prompts.checked("mine", ["a photo"])
+
+
+def test_sets_of_a_run_are_named_before_their_files_are_read():
+    assert names_of(["coco=/nowhere", "folder=/x as=pets"]) == ["coco", "pets"]
+    for text in ("", "imagenet", "imagnet=/x"):
+        with pytest.raises(ConfigError, match=r"^config\.eval\.sets: "):
+            names_of([text])

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from prolip.config import TokenizerConfig
-from prolip.data.tokenizer import HF, Tokenizer, make_tokenizer
+from prolip.data.tokenizer import HF, SPACE, Tokenizer, make_tokenizer
 from prolip.train import other_tokenizer
-from prolip.train.other_tokenizer import difference
+from prolip.train.other_tokenizer import PROBES, difference
 
 CATS = ("a cat", "a photo of a cat", "cats and kittens")
 DOGS = ("dog", "a large dog runs", "puppies by the dozen")
@@ -41,6 +42,32 @@ def test_one_vocabulary_stored_in_another_way_is_the_same(cats, tmp_path):
     config = stored(cats, tmp_path / "t.json", lambda text: json.dumps(json.loads(text)))
     again = make_tokenizer(config, 8)
     assert again.digest() != cats.digest() and difference(again, cats) == ""
+
+
+def test_entries_that_no_probe_has_are_compared(cats, tmp_path):
+    def swapped(text):
+        values = json.loads(text)
+        vocab = values["model"]["vocab"]
+        one, other = (f"{SPACE}{word}" for word in ("kit", "kittens"))
+        vocab[one], vocab[other] = vocab[other], vocab[one]
+        return json.dumps(values)
+
+    other = make_tokenizer(stored(cats, tmp_path / "t.json", swapped), 8)
+    assert (other(PROBES) == cats(PROBES)).all()
+    reason = difference(other, cats)
+    assert re.fullmatch(rf"the id \d+ is '{SPACE}kittens' instead of '{SPACE}kit'", reason)
+
+
+def test_entries_that_one_vocabulary_has_more_of_give_no_other_ids(cats, tmp_path):
+    def longer(text):
+        values = json.loads(text)
+        vocab = values["model"]["vocab"]
+        vocab["<extra_id_0>"] = len(vocab)
+        return json.dumps(values)
+
+    more = make_tokenizer(stored(cats, tmp_path / "t.json", longer), 8)
+    assert more.vocab_size == cats.vocab_size + 1
+    assert difference(more, cats) == difference(cats, more) == ""
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from prolip.data.files.names import printable
 from prolip.data.labels import named_alike
 from prolip.data.near import unknown
 from prolip.data.records import DataError
+from prolip.evals.ledger import SET
 from prolip.evals.multi_label import RIGHT, WRONG
 from prolip.evals.sets import class_names, prompts, published
-from prolip.evals.sets.address import Address
+from prolip.evals.sets.address import Address, addresses
 from prolip.evals.sets.known import BY_NAME, Known, read_tars
 from prolip.evals.sets.layouts import prepared, stored
 from prolip.evals.sets.listing import Listing
@@ -81,7 +83,7 @@ class Opened:
     def evaluator(self) -> str:
         """Its name in a run's ledger: with other files, names or prompts it is another one."""
         words = json.dumps(self.about, sort_keys=True)
-        return f"set-{self.name}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+        return f"{SET}{self.name}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
     @property
     def sentence(self) -> str:
@@ -102,6 +104,21 @@ class Opened:
         return "; ".join([", ".join(parts), *self.listing.notes])
 
 
+def names_of(sets: Sequence[str]) -> list[str]:
+    """Returns the names under which results of `config.eval.sets` stand, without their files.
+
+    Raises:
+      ConfigError: one is of another form, or there is no such set.
+    """
+    try:
+        asked = addresses(sets)
+        for address in asked:
+            _known(address)
+    except ConfigError as error:
+        raise ConfigError(f"config.eval.sets: {error}") from error
+    return [address.name for address in asked]
+
+
 def open_set(address: Address, threads: int = 4) -> Opened:
     """Reads and counts a set.
 
@@ -114,9 +131,7 @@ def open_set(address: Address, threads: int = 4) -> Opened:
       ConfigError: there is no such set, or an option that doesn't fit.
       DataError: files are missing or of another form, or the numbers are not those of the set.
     """
-    known = BY_NAME.get(address.kind)
-    if known is None:
-        raise ConfigError(unknown(address.kind, BY_NAME, "there is no evaluation set"))
+    known = _known(address)
     listing = _read(known, address)
     _check(known, listing, address.partial)
     if address.real:
@@ -163,6 +178,12 @@ def open_set(address: Address, threads: int = 4) -> Opened:
         listing.digest(),
         address.choose,
     )
+
+
+def _known(address: Address) -> Known:
+    if address.kind not in BY_NAME:
+        raise ConfigError(unknown(address.kind, BY_NAME, "there is no evaluation set"))
+    return BY_NAME[address.kind]
 
 
 def _read(known: Known, address: Address) -> Listing:
