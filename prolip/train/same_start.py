@@ -60,7 +60,7 @@ def told_to_all() -> Iterator[None]:
         yield
     except ConfigError as error:
         if distributed.joined():
-            with contextlib.suppress(ConfigError):
+            with contextlib.suppress(Exception):
                 _compare({FAILED: str(error)})
         raise
 
@@ -146,7 +146,9 @@ def refuse(error: Exception) -> NoReturn:
     again.
     """
     if distributed.joined():
-        distributed.leave()
+        # Where the meeting fails the error is still the reason.
+        with contextlib.suppress(Exception):
+            distributed.leave()
     raise error
 
 

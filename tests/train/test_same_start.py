@@ -96,6 +96,16 @@ def test_a_file_that_one_process_can_not_use_ends_the_start_of_all(two):
         pass
 
 
+def test_the_reason_of_a_refusal_outlives_a_meeting_that_fails(two, monkeypatch):
+    def leave():
+        raise RuntimeError("connection reset")
+
+    monkeypatch.setattr(same_start.distributed, "joined", lambda: True)
+    monkeypatch.setattr(same_start.distributed, "leave", leave)
+    with pytest.raises(DataError, match=r"^mine$"):
+        same_start.refuse(DataError("mine"))
+
+
 def test_many_differences_are_a_short_sentence():
     values = [{f"config.{i}": rank > 3 for i in range(9)} for rank in range(20)]
     text = same_start.disagreement(values)
