@@ -16,7 +16,6 @@ from rich.console import Console
 
 from prolip import distributed, sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
-from prolip.checkpoint.agreement import agree
 from prolip.checkpoint.writer import Evaluations
 from prolip.config import TrainConfig, to_dict
 from prolip.data.files.names import visible
@@ -34,7 +33,7 @@ from prolip.train.preemption import StopNotice
 from prolip.train.progress import ProgressLine, Rates, Speedometer, announce
 from prolip.train.repeated_images import RepeatedImages
 from prolip.train.resume import check_config, check_fingerprint, check_same_data, samples_seen
-from prolip.train.same_start import check_same_start, told_to_all
+from prolip.train.same_start import check_same_start, together, told_to_all
 from prolip.train.state import TrainState, to_items
 from prolip.watchdog import Alive, unwatched
 from prolip.workdir import Workdir, open_workdir, write_whole
@@ -125,27 +124,31 @@ def _run(
     notice: StopNotice,
 ) -> Outcome:
     try:
-        if jax.process_index() == 0:
-            if missing := unindexed(config.data):
-                console.print(f"indexing {missing:,} tars, as `prolip data index` does beforehand")
+        with together():
+            if jax.process_index() == 0:
+                if missing := unindexed(config.data):
+                    console.print(
+                        f"indexing {missing:,} tars, as `prolip data index` does beforehand"
+                    )
+                prepare(config.data)
+        with together():  # The others find it made, where they see the same files.
             prepare(config.data)
-        agree(0)  # The others find it made, where they see the same files.
-        prepare(config.data)
-        if note := check_label_features(config):
-            console.print(note, highlight=False)
+            if note := check_label_features(config):
+                console.print(note, highlight=False)
         restored = store.latest()
-        start = Start(config, store, restored, allow_changes)
-        tokenizer = start.tokenizer()
-        pipeline = TrainPipeline(
-            config.data,
-            image_size=config.model.image.image_size,
-            tokenizer=tokenizer,
-            global_batch=config.global_batch,
-            rows=sharding.process_rows(mesh, config.global_batch),
-            seed=config.seed,
-        )
-        for note in pipeline.notes:
-            console.print(visible(note), highlight=False, markup=False)
+        with together():
+            start = Start(config, store, restored, allow_changes)
+            tokenizer = start.tokenizer()
+            pipeline = TrainPipeline(
+                config.data,
+                image_size=config.model.image.image_size,
+                tokenizer=tokenizer,
+                global_batch=config.global_batch,
+                rows=sharding.process_rows(mesh, config.global_batch),
+                seed=config.seed,
+            )
+            for note in pipeline.notes:
+                console.print(visible(note), highlight=False, markup=False)
         check_same_data(pipeline.fingerprint)
         assets = start.assets(tokenizer)
         state, train_step = start.state(mesh), start.train_step(tokenizer)

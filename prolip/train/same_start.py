@@ -60,9 +60,32 @@ def told_to_all() -> Iterator[None]:
         yield
     except ConfigError as error:
         if distributed.joined():
-            with contextlib.suppress(ConfigError):
+            with contextlib.suppress(Exception):
                 _compare({FAILED: str(error)})
         raise
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Ends the start of all processes where a file of one of them can't be used.
+
+    Every process runs the block, in which none may wait for another. A process that ended alone
+    would count as lost, and a launcher would start the others again.
+
+    Raises:
+      ConfigError, DataError: that of this process, or a sentence on that of another.
+    """
+    mine: ConfigError | DataError | None = None
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        mine = error
+    reasons = texts_of_all("" if mine is None else str(mine))
+    failed = [i for i, reason in enumerate(reasons) if reason]
+    if mine is not None:
+        refuse(mine)
+    if failed:
+        refuse(DataError(f"{processes(failed)} can't start: {reasons[failed[0]]}"))
 
 
 def _compare(mine: Mapping[str, Any]) -> None:
@@ -123,7 +146,9 @@ def refuse(error: Exception) -> NoReturn:
     again.
     """
     if distributed.joined():
-        distributed.leave()
+        # Where the meeting fails the error is still the reason.
+        with contextlib.suppress(Exception):
+            distributed.leave()
     raise error
 
 

@@ -84,6 +84,28 @@ def test_a_process_that_can_not_start_ends_the_start_of_all(two, monkeypatch):
         raise ConfigError("mine")
 
 
+def test_a_file_that_one_process_can_not_use_ends_the_start_of_all(two):
+    two.append("data.data_dir: /data is no folder")
+    reason = r"^process 1 can't start: data\.data_dir: /data is no folder$"
+    with pytest.raises(DataError, match=reason), same_start.together():
+        pass
+    with pytest.raises(DataError, match=r"^mine$"), same_start.together():
+        raise DataError("mine")
+    two[:] = [""]
+    with same_start.together():
+        pass
+
+
+def test_the_reason_of_a_refusal_outlives_a_meeting_that_fails(two, monkeypatch):
+    def leave():
+        raise RuntimeError("connection reset")
+
+    monkeypatch.setattr(same_start.distributed, "joined", lambda: True)
+    monkeypatch.setattr(same_start.distributed, "leave", leave)
+    with pytest.raises(DataError, match=r"^mine$"):
+        same_start.refuse(DataError("mine"))
+
+
 def test_many_differences_are_a_short_sentence():
     values = [{f"config.{i}": rank > 3 for i in range(9)} for rank in range(20)]
     text = same_start.disagreement(values)
