@@ -84,6 +84,16 @@ def test_a_process_that_can_not_start_ends_the_start_of_all(two, monkeypatch):
         raise ConfigError("mine")
 
 
+def test_the_error_of_a_process_is_told_though_another_one_is_gone(monkeypatch):
+    def gone(text):
+        raise RuntimeError("connection closed by peer")
+
+    monkeypatch.setattr(same_start.distributed, "joined", lambda: True)
+    monkeypatch.setattr(same_start, "differing", gone)
+    with pytest.raises(ConfigError, match=r"^mine$"), same_start.told_to_all():
+        raise ConfigError("mine")
+
+
 def test_many_differences_are_a_short_sentence():
     values = [{f"config.{i}": rank > 3 for i in range(9)} for rank in range(20)]
     text = same_start.disagreement(values)
