@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from prolip.data.image import NOT_AN_IMAGE
+
 PICTURES = 64  # Different ones; a comment in each file tells the copies apart.
 WORDS = ("red", "old", "small", "wooden", "boat", "dog", "table", "tree", "near", "under", "house")
 BAD_EVERY = 23  # Samples, of which one is bad.
@@ -51,7 +53,7 @@ def bomb() -> bytes:
 BAD: tuple[Callable[[bytes, bytes], Sample], ...] = (
     lambda jpg, txt: Sample(jpg[: len(jpg) // 2], txt, "damaged image"),
     lambda jpg, txt: Sample(b"", txt, "empty image"),
-    lambda jpg, txt: Sample(b"<html>404</html>", txt, "not a JPEG, PNG, WebP or GIF image"),
+    lambda jpg, txt: Sample(b"<html>404</html>", txt, NOT_AN_IMAGE),
     lambda jpg, txt: Sample(bomb(), txt, "image has too many pixels"),
     lambda jpg, txt: Sample(None, txt, "sample has no image"),
     lambda jpg, txt: Sample(jpg, None, "no caption"),
@@ -115,7 +117,8 @@ def _header_overwritten(content: bytes, begins: Begins) -> Damaged:
     at = begins[name]
     rubbish = b"\xa5" * tarfile.BLOCKSIZE
     content = content[:at] + rubbish + content[at + tarfile.BLOCKSIZE :]
-    return content, number, [("", "damaged tar")]
+    rest = f"/rest of {len(content) - at:,} bytes, from byte {at:,} on"
+    return content, number, [(rest, "damaged tar")]
 
 
 def _empty(content: bytes, begins: Begins) -> Damaged:

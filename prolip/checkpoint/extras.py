@@ -27,7 +27,7 @@ def encode(step: int, meta: Mapping[str, Any], assets: Mapping[str, bytes]) -> d
     try:
         text = json.dumps(dict(meta), indent=1, sort_keys=True)
     except (TypeError, ValueError) as e:
-        raise CheckpointError(f"The meta data of checkpoint {step} are no JSON: {e}") from e
+        raise CheckpointError(f"The metadata of checkpoint {step} is not JSON: {e}") from e
     return {META: text.encode(), **{f"{ASSETS}/{k}": bytes(v) for k, v in assets.items()}}
 
 
@@ -51,7 +51,7 @@ def _read(directory: Path, manifest: Manifest, name: str) -> bytes:
     if want is None:
         raise CheckpointError(f"{damaged}: its manifest does not name it")
     if want.size > MAX_SIZE:
-        raise CheckpointError(f"{damaged}: {want.size:,} bytes are no asset")
+        raise CheckpointError(f"{damaged}: {want.size:,} bytes; assets have at most {MAX_SIZE:,}")
     try:
         data = read_bytes(path, MAX_SIZE)
     except UnreadableError as e:

@@ -114,11 +114,12 @@ def restore(directory: Path, item: str, abstract: Any) -> Any:
     return restored
 
 
+@_as_checkpoint_error
 def names(directory: Path, item: str) -> list[str]:
     """Names of the leaves of one item of a step, with slashes between the keys of the tree.
 
     Raises:
-      CheckpointError: the item is missing.
+      CheckpointError: the item is missing or can't be read.
     """
     tree = ocp.StandardCheckpointHandler().metadata(_item(directory, item)).tree
     return [_name(path) for path, _ in _leaves(tree)]

@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--evaluators",
         default="",
         metavar="NAME,NAME",
-        help="these, in place of the configuration's evaluators and sets: 'calibration,probe';\n"
+        help="these, instead of the configuration's evaluators and sets: 'calibration,probe';\n"
         "what a step has been evaluated by before stays; --list has the names",
     )
     parser.add_argument(
@@ -72,7 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         const=STDOUT,
         metavar="FILE",
         help="all metrics of all steps, or of --model (default: eval.json);\n"
-        "without FILE on the standard output in place of the table",
+        "without FILE on the standard output instead of the table",
     )
     parser.add_argument(
         "--threads", type=int, default=8, metavar="N", help="that decode, with --model; default: 8"
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out and args.model:
         raise ConfigError("--out is for a --workdir; with --model, --json FILE names the file")
     if args.json not in (None, STDOUT) and not Path(args.json).expanduser().parent.is_dir():
-        raise ConfigError(f"--json: {Path(args.json).expanduser().parent} is no folder")
+        raise ConfigError(f"--json: {Path(args.json).expanduser().parent} is not a folder")
     return _model(args) if args.model else _workdir(args)
 
 

@@ -152,7 +152,7 @@ def _query(words: str) -> "str | Path":
     if path.suffix.lower() not in (*IMAGE_EXTENSIONS, *OTHER_IMAGES):
         return words
     if not path.is_file():
-        raise DataError(f"{words} looks like an image file, and is not there")
+        raise DataError(f"{words} looks like an image file, but does not exist")
     return path
 
 

@@ -1,12 +1,19 @@
 """`prolip train`."""
 
 import argparse
+import contextlib
 import functools
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prolip.cli import configuration, processes
 from prolip.exit_codes import INTERRUPTED, RESTART
+
+if TYPE_CHECKING:
+    from prolip.config import TrainConfig
+    from prolip.train.preemption import StopNotice
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +35,16 @@ def run(args: argparse.Namespace) -> int:
     from prolip.train.same_start import told_to_all
 
     # First of all: a signal that comes while the run is being restored stops it all the same.
-    notice = StopNotice()
-    with told_to_all():
-        config = configuration.load(args.config, args.overrides)
-        sets = names_of(config.eval.sets)  # Which `prolip eval` would refuse days later.
+    with contextlib.closing(StopNotice()) as notice:
+        with told_to_all():
+            config = configuration.load(args.config, args.overrides)
+            sets = names_of(config.eval.sets)  # Which `prolip eval` would refuse days later.
+        return _train(config, args, sets, notice)
+
+
+def _train(
+    config: "TrainConfig", args: argparse.Namespace, sets: Sequence[str], notice: "StopNotice"
+) -> int:
     import jax
 
     from prolip.evals import ledger

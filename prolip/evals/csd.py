@@ -54,8 +54,11 @@ def terms(
     if squared_length(center) > squared_length(mean - center).mean():
         # Distances don't change if both sides are shifted; what all means share costs precision.
         query, mean = query - center, mean - center
-    half = (trace + squared_length(mean) - 1) / 2
-    return Terms(query, mean, half, (squared_length(query) - 1) / 2)
+    squares = squared_length(mean)
+    base = squares.min(initial=np.inf) if len(squares) else 1.0
+    # What all have in common goes to the queries: beside large lengths a trace would lose digits.
+    half = (trace + (squares - base)) / 2
+    return Terms(query, mean, half, (squared_length(query) + base) / 2 - 1)
 
 
 def check_numbers(good: Any, kind: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
+from rich.markup import escape
 
 from prolip import distributed, sharding
 from prolip.checkpoint import CheckpointError, CheckpointStore
@@ -76,7 +77,8 @@ def train(
         another process, which the trainer knows by its files only.
       console: where process 0 prints; the others are silent.
       alive: gets signs of life for a watchdog.
-      notice: of signals, where somebody has listened before this call; closed here.
+      notice: of signals, where the caller has listened before this call; it is closed when
+        training ends, and by the caller where that does not begin.
 
     Raises:
       ConfigError: something about the configuration, the workdir or the machine doesn't fit.
@@ -95,7 +97,7 @@ def train(
     workdir = open_workdir(path)
     config = with_image_form(config, workdir)
     for change in check_config(workdir, config, allow_changes):
-        console.print(f"changed: {change}", highlight=False)
+        console.print(visible(f"changed: {change}"), highlight=False, markup=False)
     store = CheckpointStore(
         workdir.checkpoints,
         write=True,
@@ -103,7 +105,7 @@ def train(
         evaluations=evaluations,
         on_damage=lambda step, damage: console.print(
             f"[yellow]checkpoint {step} is damaged and set aside[/]: "
-            + "; ".join(map(str, damage[:5])),
+            + escape("; ".join(map(str, damage[:5]))),
             highlight=False,
         ),
     )
@@ -134,7 +136,7 @@ def _run(
         with together():  # The others find it made, where they see the same files.
             prepare(config.data)
             if note := check_label_features(config):
-                console.print(note, highlight=False)
+                console.print(visible(note), highlight=False, markup=False)
         restored = store.latest()
         with together():
             start = Start(config, store, restored, allow_changes)
@@ -213,7 +215,7 @@ class _Loop:
         store: CheckpointStore,
         assets: dict[str, bytes],
         pipeline: TrainPipeline,
-        begun: "_Begun",
+        begun: _Begun,
         console: Console,
         alive: Alive,
     ):

@@ -1,5 +1,7 @@
 """Stops a run when its machine is about to go, or a person has had enough."""
 
+import contextlib
+import os
 import signal
 from types import FrameType
 
@@ -7,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+STOPPING = b"the run stops and is saved after the next step; the same signal again ends it now\n"
 
 
 class StopNotice:
@@ -45,6 +49,9 @@ class StopNotice:
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         self.signal = number
+        # Not `print`: the signal may have come in the middle of one.
+        with contextlib.suppress(OSError):
+            os.write(2, STOPPING)
 
 
 class _Exchange:

@@ -60,6 +60,7 @@ def told_to_all() -> Iterator[None]:
         yield
     except ConfigError as error:
         if distributed.joined():
+            # Also where another process is gone by now: this error is the one to be told.
             with contextlib.suppress(Exception):
                 _compare({FAILED: str(error)})
         raise

@@ -241,3 +241,5 @@ def test_damaged_files_of_orbax_with_their_own_manifest_are_a_sentence(content, 
     store = CheckpointStore(two_steps, write=False)
     with pytest.raises(CheckpointError, match="2/params can't be read"):
         store.restore(2, "params", abstract_of(tree_of(mesh, 2)))
+    with pytest.raises(CheckpointError, match="2/params can't be read"):
+        store.names(2, "params")

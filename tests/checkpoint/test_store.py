@@ -108,7 +108,7 @@ def test_lists_every_difference_at_once(tmp_path, mesh):
         ({"p": {"a.b": jnp.ones(1), "a": {"b": jnp.ones(1)}}}, {}, {}, "stored as 'a.b'"),
         ({"p": {"k": jax.random.key(0)}}, {}, {}, "key_data"),
         ({"assets": {"a": jnp.ones(1)}}, {}, {}, "'assets' can't be the name"),
-        ({"p": {"a": jnp.ones(1)}}, {"a": object()}, {}, "are no JSON"),
+        ({"p": {"a": jnp.ones(1)}}, {"a": object()}, {}, "is not JSON"),
         ({"p": {"a": jnp.ones(1)}}, {}, {"../a": b""}, "'../a' can't be the path"),
         ({"p": {"a": jnp.ones(1)}}, {}, {"/a": b""}, "'/a' can't be the path"),
     ],

@@ -14,6 +14,7 @@ from prolip.gaussian import Gaussian
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 WAYS = {"i2t": "image_to_text", "t2i": "text_to_image"}
+PADDED = 9  # Squares that any number below 2^53 is the sum of, the largest taken first.
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +24,35 @@ def truth():
 
 @pytest.fixture(scope="module")
 def embeddings():
-    """Whole numbers: scores are exact in float32, and ties are many."""
+    """Whole numbers of one length: scores are exact in float32, and ties are many.
+
+    The package ranked by products, which is by distance where lengths are equal: each mean gets
+    coordinates that the means of the other side don't have.
+    """
     data = np.load(FIXTURES / "eccv.npz")
+    lengths = [np.square(data[f"{kind}_emb"].astype(int)).sum(1) for kind in ("image", "caption")]
+    longest = max(squares.max() for squares in lengths)
     sides = []
-    for kind in ("image", "caption"):
-        mean = data[f"{kind}_emb"].astype(np.float32)
+    for kind, squares, before in zip(("image", "caption"), lengths, (0, PADDED), strict=True):
+        padding = np.zeros((len(squares), 2 * PADDED))
+        padding[:, before : before + PADDED] = sum_of_squares(longest - squares)
+        padding[::2] *= -1  # Around zero, so that nothing is centred, which would round.
+        mean = np.concatenate([data[f"{kind}_emb"], padding], 1).astype(np.float32)
+        assert (np.square(mean).sum(1) == longest).all()
         log_var = np.full(mean.shape, -np.inf)
         log_var[:, 0] = np.log(data[f"{kind}_unc"])
         sides.append(Gaussian(mean, log_var))
     return (*sides, data["image_ids"], data["caption_ids"])
+
+
+def sum_of_squares(numbers):
+    """Int[numbers 9]: whole numbers whose squares add up to each; the largest ones first."""
+    roots = np.zeros((len(numbers), PADDED), int)
+    for column in roots.T:
+        column[:] = np.sqrt(numbers)
+        numbers = numbers - column**2
+    assert not numbers.any()
+    return roots
 
 
 def name_of(metric, way, variant=""):

@@ -42,7 +42,7 @@ def prepared(cell, seed, folder, train):
 
 GOOD = Cell("good", "shapes", TINY)
 MADE = Cell("made", "shapes", TINY, prepared)
-BAD = Cell("bad", "shapes", (*TINY, "config.data.caption_weights=(0.0, 0.0, 0.0, 0.0)"))
+BAD = Cell("bad", "shapes", (*TINY, "config.data.image_feature=nowhere"))
 COLUMNS = (Column(METRIC, "mAP"), Column("train/loss", "loss", "low"), Column("prepared/half", ""))
 
 
@@ -58,7 +58,7 @@ def test_a_study_runs_from_the_command_line_and_goes_on(study, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert main(["experiment", "tiny", "--out", "tables"]) == 1
     out = capsys.readouterr().out
-    assert "bad, seed 1 failed" in out and "caption_weights" in out
+    assert "bad, seed 1 failed" in out and "nowhere" in out
     place = Place(tmp_path / "runs" / "experiments")
     text = (tmp_path / "tables" / "tiny.md").read_text()
     assert "2 of 3 runs" in text and "| bad | – | – | – |" in text

@@ -126,11 +126,11 @@ def test_nothing_of_a_collection_is_taken_for_a_part_of_the_page(model, tmp_path
 @pytest.mark.parametrize(
     ("upload", "sentence"),
     [
-        ("", "no image file"),
+        ("", "not an image file"),
         ("too large", "more than 20 MiB"),
-        ("https://example.org/a.png", "no image file"),
-        ("file:///etc/passwd", "no image file"),
-        ("data:image/png,abc", "no image file"),
+        ("https://example.org/a.png", "not an image file"),
+        ("file:///etc/passwd", "not an image file"),
+        ("data:image/png,abc", "not an image file"),
         ("data:image/png;base64,####", "damaged on its way"),
         ("data:image/png;base64,", "empty image"),
         (address(b"root:x:0:0"), "not a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"),

@@ -1,5 +1,6 @@
 """SIGTERM to one of several processes stops all, at the same step, wherever the run began."""
 
+import argparse
 import os
 import signal
 import socket
@@ -11,8 +12,9 @@ import jax
 import pytest
 
 from prolip import sharding
-from prolip.config import MeshConfig
-from prolip.train.preemption import _Exchange
+from prolip.cli import train as verb
+from prolip.config import ConfigError, MeshConfig
+from prolip.train.preemption import StopNotice, _Exchange
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -41,6 +43,28 @@ def test_a_flag_is_answered_one_step_later_under_any_mesh():
         assert [exchange.next(flag) for flag in (False, True, False, False)] == [
             *(False, False, True, False)
         ]
+
+
+def test_a_signal_is_answered_with_a_sentence_and_a_second_one_is_not_caught(capfd):
+    before = signal.getsignal(signal.SIGTERM)
+    notice = StopNotice()
+    try:
+        assert not notice.reached(1)
+        signal.raise_signal(signal.SIGTERM)
+        assert notice.reached(2) and notice.signal == signal.SIGTERM
+        assert "stops and is saved after the next step" in capfd.readouterr().err
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        notice.close()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_start_that_is_refused_restores_the_handlers_of_signals():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    args = argparse.Namespace(config="emoji", overrides=["--config.nonsense=1"])
+    with pytest.raises(ConfigError):
+        verb.run(args)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 @pytest.mark.slow

@@ -85,8 +85,8 @@ def test_a_process_that_can_not_start_ends_the_start_of_all(two, monkeypatch):
 
 
 def test_a_file_that_one_process_can_not_use_ends_the_start_of_all(two):
-    two.append("data.data_dir: /data is no folder")
-    reason = r"^process 1 can't start: data\.data_dir: /data is no folder$"
+    two.append("data.data_dir: /data is not a folder")
+    reason = r"^process 1 can't start: data\.data_dir: /data is not a folder$"
     with pytest.raises(DataError, match=reason), same_start.together():
         pass
     with pytest.raises(DataError, match=r"^mine$"), same_start.together():
@@ -104,6 +104,16 @@ def test_the_reason_of_a_refusal_outlives_a_meeting_that_fails(two, monkeypatch)
     monkeypatch.setattr(same_start.distributed, "leave", leave)
     with pytest.raises(DataError, match=r"^mine$"):
         same_start.refuse(DataError("mine"))
+
+
+def test_the_error_of_a_process_is_told_though_another_one_is_gone(monkeypatch):
+    def gone(text):
+        raise RuntimeError("connection closed by peer")
+
+    monkeypatch.setattr(same_start.distributed, "joined", lambda: True)
+    monkeypatch.setattr(same_start, "differing", gone)
+    with pytest.raises(ConfigError, match=r"^mine$"), same_start.told_to_all():
+        raise ConfigError("mine")
 
 
 def test_many_differences_are_a_short_sentence():

@@ -66,6 +66,7 @@ def shrunk(path, data_dir, steps=4):
             caption_weights=(0.5, 0.5),
             num_workers=0,
         ),
+        eval=dataclasses.replace(config.eval, label_features=("group",)),
         checkpoint=CheckpointConfig(every=2),
         logging=LoggingConfig(every=1, tensorboard=False),
     )

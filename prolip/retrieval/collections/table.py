@@ -172,7 +172,7 @@ def _ids(cells: Cells, where: str) -> pa.Array:
                     text.encode()
                     yield text
                     continue
-                reason = "it is no text and no whole number"
+                reason = "it is neither a text nor a whole number"
             except (BadRecord, UnicodeEncodeError) as error:
                 reason = str(error)
             raise DataError(f"{where}: row {row} has no id ({reason})")

@@ -136,7 +136,7 @@ class Desk:
         if address == TOO_LARGE or len(body) > MAX_UPLOAD * 4 // 3 + 4:
             raise DataError(f"The image file has more than {MAX_UPLOAD >> 20} MiB.")
         if not header.startswith("data:") or not header.endswith(";base64") or not comma:
-            raise DataError("This is no image file.")
+            raise DataError("This is not an image file.")
         try:
             image = decode(base64.b64decode(body, validate=True), MAX_PIXELS)
             shown = thumbnail(image, QUERY_PICTURE)
