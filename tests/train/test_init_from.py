@@ -48,7 +48,7 @@ def config(tmp_path_factory):
         total_steps=2,
         global_batch=64,
         model=model,
-        optimizer=OptimizerConfig(learning_rate=1e-46, warmup_steps=1, weight_decay=0.0),
+        optimizer=OptimizerConfig(learning_rate=1e-45, warmup_steps=1, weight_decay=0.0),
         data=data,
         checkpoint=CheckpointConfig(every=1),
         logging=LoggingConfig(tensorboard=False),
