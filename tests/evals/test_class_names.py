@@ -91,7 +91,7 @@ def test_class_folders_that_vanish_and_hidden_ones_are_said(tmp_path):
     (tmp_path / "set" / "fox").mkdir()
     found = opened(tmp_path)
     assert found.listing.classes == ("cat", "eel")
-    assert "2 folders have no image that is read" in found.sentence
+    assert "2 folders have no image of a format that is read" in found.sentence
     assert "dog (1 x .heic), fox (empty)" in found.sentence
     assert "hidden file or folder is left out: .git" in found.sentence
     assert "beside the class folders and has no class: loose.png" in found.sentence

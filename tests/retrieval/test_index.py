@@ -6,6 +6,7 @@ Long because every case asks or damages the one small index that is made here.
 import dataclasses
 import json
 import shutil
+import types
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -300,6 +301,7 @@ class FakeModel:
 
     def __init__(self, gaussian, **changes):
         self.identity = dataclasses.asdict(MODEL) | changes
+        self.tokenizer = types.SimpleNamespace(cleaning="lower")
         self.encode_text = self.encode_image = lambda given: Gaussian(
             *(np.repeat(x[:1], len(given), axis=0) for x in gaussian)
         )

@@ -23,7 +23,7 @@ from prolip.config import (
     TokenizerConfig,
 )
 from prolip.data.records import DataError
-from prolip.train import loop, metrics, resume
+from prolip.train import loop, resume, trackers
 from prolip.train.non_finite import NonFiniteError
 from prolip.workdir import naming, read_jsonl
 
@@ -182,7 +182,7 @@ def test_a_full_disk_names_the_file_that_could_not_be_written(tmp_path):
     with pytest.raises(OSError, match="TensorBoard") as raised, naming(tmp_path / "TensorBoard"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert "the disk of" in (main._disk(raised.value) or "")
-    board = metrics.TensorBoard(tmp_path / "board", 4)
+    board = trackers.TensorBoard(tmp_path / "board", 4)
     board.write(5, {"loss": 1.5})
     board.close()
     [events] = (tmp_path / "board").iterdir()
