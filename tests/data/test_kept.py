@@ -322,3 +322,33 @@ def test_uids_of_records_without_them_are_explained(tars, tmp_path):
     config = dataclasses.replace(tars, keep_keys=str(tmp_path / "k.npy"))
     with pytest.raises(DataError, match="lists uids, and no record looked at has a field 'uid'"):
         open_train(config)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"), [("keep_keys", [0, 1, 2]), ("skip_keys", [])], ids=["keep", "skip"]
+)
+def test_uids_count_beside_a_header_and_other_keys(with_uids, tmp_path, option, expected):
+    path = tmp_path / "k.csv"
+    path.write_text("\n".join(["uid", *UIDS[:2], "set-0/2"]))
+    config = dataclasses.replace(with_uids, index_dir=str(tmp_path / "made"), **{option: str(path)})
+    if not expected:  # The one that can't be read could be one of them.
+        with pytest.raises(DataError, match="keep none of the 4 records"):
+            keys(config)
+        return
+    assert keys(config) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        (["0/0", "x"], "12 of 12 records are kept; none of the 2 keys in k.txt names a record"),
+        (["set-00000/000000003", "x"], "11 of 12 records are kept"),
+        ([], "12 of 12 records are kept"),
+    ],
+    ids=["none", "one", "empty"],
+)
+def test_a_list_that_leaves_nothing_out_is_told_of(tars, tmp_path, lines, note):
+    (tmp_path / "k.txt").write_text("\n".join(lines))
+    config = dataclasses.replace(tars, skip_keys=str(tmp_path / "k.txt"), index_dir=str(tmp_path))
+    for _ in range(2):  # The second time it is read from the cache.
+        assert open_train(config).notes == (note,)

@@ -20,7 +20,7 @@ from prolip.data.files.reading import file_hash
 from prolip.data.files.side_files import cache_directory
 from prolip.data.image import header_size
 from prolip.data.records import BadRecord, DataError, Record
-from prolip.data.sources.keys import UID, are_uids, key_file, listed, read_keys
+from prolip.data.sources.keys import UID, has_uids, key_file, listed, read_keys
 from prolip.data.sources.source import Source
 from prolip.workdir import write_whole
 
@@ -28,6 +28,7 @@ from prolip.workdir import write_whole
 DERIVED = ("width", "height", "aspect", "caption_length", "caption_words", "key")
 SIDES = {"width", "height"}
 BLOCK = 4096  # Records of a task.
+COUNTS = ("lacking", "bad", "unmatched")
 LACKING = "filter: a value is missing or of another kind"
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Chosen(NamedTuple):
     rows: np.ndarray  # UInt32, ascending.
     lacking: int  # Records that the filter could not judge; they are left out.
     bad: int  # Records that could not be read for the filter; left out too.
+    unmatched: int  # Keys to be skipped where none of them names a record, else 0.
 
 
 def keep(source: Source, config: DataConfig) -> Source:
@@ -130,7 +132,12 @@ def keep(source: Source, config: DataConfig) -> Source:
         )
     lacking = f", {chosen.lacking:,} of the others lack a value" if chosen.lacking else ""
     bad = f", {chosen.bad:,} can't be read for the filter" if chosen.bad else ""
-    note = f"{len(chosen.rows):,} of {len(source):,} records are kept{lacking}{bad}"
+    unmatched = ""
+    if skipped is not None and chosen.unmatched:
+        unmatched = (
+            f"; none of the {chosen.unmatched:,} keys in {printable(skipped.name)} names a record"
+        )
+    note = f"{len(chosen.rows):,} of {len(source):,} records are kept{lacking}{bad}{unmatched}"
     return Kept(source, chosen.rows, condition, [*source.notes, note])
 
 
@@ -147,13 +154,14 @@ def choose(
     unwanted = None if skipped is None else read_keys(skipped)
     kept_uids, skipped_uids = (_uids(source, list_) for list_ in (wanted, unwanted))
 
-    def judge(block: range) -> tuple[list[int], int, int]:
-        kept, lacking, bad = [], 0, 0
+    def judge(block: range) -> tuple[list[int], int, int, int]:
+        kept, lacking, bad, left_out = [], 0, 0, 0
         asked = set(block)
         if wanted is not None:
             asked = set(listed(source, block, wanted, parts=True, uids=kept_uids))
         if unwanted is not None:
-            asked -= set(listed(source, block, unwanted, parts=False, uids=skipped_uids))
+            unasked = set(listed(source, block, unwanted, parts=False, uids=skipped_uids))
+            asked, left_out = asked - unasked, len(unasked)
         for index in sorted(asked):
             try:
                 if expression is None or expression(values(source, index, expression.names)):
@@ -162,23 +170,24 @@ def choose(
                 lacking += 1
             except BadRecord:  # What the filter is to keep out could hide in one.
                 bad += 1
-        return kept, lacking, bad
+        return kept, lacking, bad, left_out
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         judged = list(pool.map(judge, blocks))
-    rows = np.array([index for kept, _, _ in judged for index in kept], np.uint32)
-    return Chosen(rows, sum(j[1] for j in judged), sum(j[2] for j in judged))
+    rows = np.array([index for kept, *_ in judged for index in kept], np.uint32)
+    lacking, bad, left_out = (sum(counts) for counts in zip(*(j[1:] for j in judged), strict=True))
+    return Chosen(rows, lacking, bad, 0 if unwanted is None or left_out else len(unwanted))
 
 
 def _hint(source: Source, keys: Path | None) -> str:
-    if keys is None or not are_uids(read_keys(keys)) or source.seek_fields([UID]):
+    if keys is None or not has_uids(read_keys(keys)) or source.seek_fields([UID]):
         return ""
     return f"; {printable(keys.name)} lists uids, and no record looked at has a field {UID!r}"
 
 
 def _uids(source: Source, keys: pa.Array | None) -> bool:
-    """Whether a list is of uids, and the records have such a field."""
-    return keys is not None and are_uids(keys) and bool(source.seek_fields([UID]))
+    """Returns whether a list has uids, and the records have such a field."""
+    return keys is not None and has_uids(keys) and bool(source.seek_fields([UID]))
 
 
 def values(source: Source, index: int, names: Collection[str]) -> dict[str, Any]:
@@ -222,7 +231,7 @@ def _path(config: DataConfig, condition: str) -> Path:
 def _read(path: Path) -> Chosen | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return Chosen(stored["rows"], int(stored["lacking"]), int(stored["bad"]))
+            return Chosen(stored["rows"], *(int(stored[name]) for name in COUNTS))
     except Exception:  # Missing or damaged in any way: it is made anew.
         return None
 

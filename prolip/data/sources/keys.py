@@ -98,9 +98,12 @@ def _of_numpy(array: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.large_string(), len(halves[0]), buffers)
 
 
-def are_uids(keys: pa.Array) -> bool:
-    """Returns whether all keys are of 32 hexadecimal digits, as DataComp names its samples."""
-    return len(keys) > 0 and bool(pc.all(pc.match_substring_regex(keys, UIDS)).as_py())
+def has_uids(keys: pa.Array) -> bool:
+    """Returns whether a key is of 32 hexadecimal digits, as DataComp names its samples.
+
+    The others may be the header of a column, or keys of another kind.
+    """
+    return bool(pc.any(pc.match_substring_regex(keys, UIDS)).as_py())
 
 
 def listed(
