@@ -13,6 +13,7 @@ from prolip.data.files.reading import keep_open
 from prolip.data.records import BadRecord, DataError
 from prolip.data.sources import webdataset
 from prolip.data.sources.choose import open_source, open_train, unindexed
+from prolip.retrieval.collections.choose import open_collection
 
 ROW = rows(1)[0]
 
@@ -236,3 +237,16 @@ def test_a_field_that_only_late_samples_have_is_known(tmp_path, monkeypatch):
     # Of many samples, some of each tar.
     monkeypatch.setattr(webdataset, "MOST_LOOKED", 40)
     assert "caption" in open_train(tar_config(tmp_path, **options)).fields
+
+
+def test_forks_beside_tars_are_left_out_of_a_folder(tmp_path):
+    write_tars(tmp_path / "set", 10)
+    (tmp_path / "set/set-00001.tar").rename(tmp_path / "set/set-00001.TAR")
+    for name in ("set/._set-00000.tar", "set/__MACOSX/x.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7" + bytes(600))
+    source = open_source(tar_config(tmp_path), "set")
+    assert len(source) == 10 and not source.damage
+    assert [note[:32] for note in source.notes] == ["2 files of other programs are le"]
+    collection = open_collection(str(tmp_path / "set"), kind="image")
+    assert len(collection) == 10 and source.notes[0] in collection.notes

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prolip.config import DataConfig
+from prolip.data.files.below import files_below
+from prolip.data.files.foreign import foreign_note
 from prolip.data.files.frames import FRAMES
 from prolip.data.files.names import printable
 from prolip.data.files.patterns import is_pattern, matches
@@ -102,9 +104,12 @@ def _open(config: DataConfig, split: str, labels: Sequence[str]) -> Source:
     features = (config.image_feature, config.caption_features, labels)
     if config.name in TARS:
         paths = tars(config, split)
-        return Webdataset(paths, *features, config.index_dir, max(1, config.num_threads))
+        threads = max(1, config.num_threads)
+        source: Source = Webdataset(paths, *features, config.index_dir, threads)
+        return _noted(source, config, split, (".tar",))
     if config.name in TABLES:
-        return Table(_files(config, split, tuple(FRAMES)), *features)
+        source = Table(_files(config, split, tuple(FRAMES)), *features)
+        return _noted(source, config, split, tuple(FRAMES))
     if config.name in FOLDER:
         root = os.path.join(os.path.expanduser(config.data_dir), split)
         if not os.path.isdir(root):
@@ -116,11 +121,11 @@ def _open(config: DataConfig, split: str, labels: Sequence[str]) -> Source:
 
 
 def _files(config: DataConfig, split: str, ends: tuple[str, ...]) -> list[str]:
-    where = os.path.join(os.path.expanduser(config.data_dir), os.path.expanduser(split))
+    where = _where(config, split)
     if "://" in where:
         raise DataError(f"{where}: mount the bucket (gcsfuse, mountpoint-s3), or copy the files")
     if os.path.isdir(where):
-        found = sorted(str(p) for p in Path(where).rglob("*") if p.suffix.lower() in ends)
+        found = sorted(map(str, files_below(Path(where), ends).paths))
         if not found:
             raise DataError(f"{printable(where)} has no {' or '.join(ends)} file")
         return found
@@ -129,6 +134,18 @@ def _files(config: DataConfig, split: str, ends: tuple[str, ...]) -> list[str]:
     if not os.path.exists(where):
         raise DataError(_missing(config, split))
     return [where]
+
+
+def _noted(source: Source, config: DataConfig, split: str, ends: tuple[str, ...]) -> Source:
+    """Adds a note on the files of a folder that are not taken for data."""
+    where = _where(config, split)
+    if os.path.isdir(where) and (foreign := files_below(Path(where), ends).foreign):
+        source.notes = [*source.notes, foreign_note(foreign, printable(where))]
+    return source
+
+
+def _where(config: DataConfig, split: str) -> str:
+    return os.path.join(os.path.expanduser(config.data_dir), os.path.expanduser(split))
 
 
 def _missing(config: DataConfig, split: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prolip.config import ConfigError
+from prolip.data.files.below import files_below
+from prolip.data.files.foreign import foreign_note
 from prolip.data.files.frames import FRAMES, Frame
 from prolip.data.files.lines import TextFrame
 from prolip.data.files.names import printable
@@ -79,8 +81,8 @@ def open_collection(
 
 
 def _folder(path: Path, kind: Kind | None, column: str, id_column: str) -> Collection:
-    tars = sorted(path.rglob("*.tar"))
-    if not tars:
+    below = files_below(path, (".tar",))
+    if not below.paths:
         if kind == "text":
             raise ConfigError(f"{printable(path)}: of a folder, only images can be embedded")
         _refuse(str(path), column=column, id_column=id_column)
@@ -89,7 +91,10 @@ def _folder(path: Path, kind: Kind | None, column: str, id_column: str) -> Colle
         ImageFolder(path)
     except DataError:
         _refuse(str(path), id_column=id_column)
-        return Tars(tars, kind, column)
+        collection = Tars(sorted(below.paths), kind, column)
+        if below.foreign:
+            collection.notes.append(foreign_note(below.foreign, printable(path)))
+        return collection
     raise DataError(
         f"{printable(path)} has images and tars; name the tars as '{printable(path)}/*.tar', or a "
         "folder of images alone"
