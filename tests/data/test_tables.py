@@ -83,10 +83,11 @@ def test_rows_of_any_format_are_records(tmp_path, form):
 
 
 def test_lists_of_texts_are_several_captions(tmp_path):
-    table = pa.table({"picture": [b"x", b"y"], "title": [["a", "b"], None]})
+    lists = [["a", "b"], None, [None, "c"], [None]]
+    table = pa.table({"picture": [b"x"] * 4, "title": lists})
     pq.write_table(table, tmp_path / "t.parquet")
     source = open_train(config(tmp_path, "t.parquet", name="parquet"))
-    assert [source[i].captions for i in range(2)] == [(("a", "b"),), ((),)]
+    assert [source[i].captions for i in range(4)] == [(("a", "b"),), ((),), (("c",),), ((),)]
 
 
 @pytest.mark.parametrize(

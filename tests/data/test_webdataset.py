@@ -96,9 +96,11 @@ def test_what_is_odd_about_a_sample_is_a_bad_record(tmp_path, members, reason):
 
 def test_a_sample_without_text_has_no_caption(tmp_path):
     members = {"0.jpg": b"x", "1.jpg": b"x", "1.txt": b"t", "1.json": b'{"caption": null}'}
+    members |= {"2.jpg": b"x", "2.json": b'{"caption": [null, "a", null]}'}
     features = {"caption_features": ("txt", "json/caption"), "caption_weights": (1.0, 1.0)}
     source = one(tmp_path, members, **features)
     assert source[0].captions == ((), ()) and source[1].captions == (("t",), ())
+    assert source[2].captions == ((), ("a",))
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,8 @@ def _image(value: Any, folder: str) -> bytes:
 
 
 def _texts(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    listed = value if isinstance(value, list) else [value]
+    values = [text for text in listed if text is not None]
     texts = [decoded(text) if isinstance(text, bytes) else text for text in values]
     if not all(isinstance(text, str) for text in texts):
         raise BadRecord("caption is no text")

@@ -266,7 +266,8 @@ def _texts(members: _Members, feature: str) -> list[str]:
     if not field:
         return [decoded(members[extension])] if extension in members else []
     value = members.json().get(field)
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    listed = value if isinstance(value, list) else [value]
+    values = [text for text in listed if text is not None]
     if not all(isinstance(text, str) for text in values):
         raise BadRecord("caption is no text")
     return values
