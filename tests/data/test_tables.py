@@ -164,7 +164,7 @@ def test_texts_beside_images_may_be_missing_or_odd(tmp_path):
         (root / "a_class" / f"{number}.png").write_bytes(b"x")
     (root / "a_class" / "1.txt").write_bytes(b"caf\xe9")
     os.symlink("../../secret.txt", root / "a_class" / "2.txt")
-    (root / "a_class" / "3.txt").write_text("fine")
+    (root / "a_class" / "3.txt").write_text("fine", encoding="utf-16")
     source = open_train(DataConfig(
         name="folder", data_dir=str(tmp_path), train_split="set",
         caption_features=("txt", "folder"), caption_weights=(1.0, 1.0),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from prolip.data.files.decoding import decoded
 from prolip.data.files.names import TEXT_EXTENSIONS, is_image_name, is_utf8, printable
 from prolip.data.files.packed import packed
 from prolip.data.files.reading import read_file, states
@@ -106,10 +107,7 @@ class Folder(Source):
         path = os.path.join(self._root, name)
         if os.path.commonpath([self._root, os.path.realpath(path)]) != self._root:
             raise BadRecord("link leaves the folder")
-        try:
-            return (read_file(path).decode("utf-8-sig"),)
-        except UnicodeDecodeError as error:
-            raise BadRecord("text is not UTF-8") from error
+        return (decoded(read_file(path)),)
 
 
 def _texts_beside(files: ImageFiles) -> list[str]:
