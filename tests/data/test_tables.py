@@ -287,3 +287,22 @@ def test_a_column_that_is_there_twice_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("picture,title,title\na.png,a,b\n")
     with pytest.raises(DataError, match="several columns 'title'; rename all but one"):
         open_train(config(tmp_path, "t.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            '[{"picture": "a.png", "title": "a"},\n {"picture": "b.png", "title": "b"}]',
+            "one object",
+        ),
+        ("", "has no JSON object"),
+        ('{"picture": "a.png", "title": [{"en": "a"}]}\n' * 2, "lists of objects"),
+        ('{"picture": "a.png", "title": [["a"]]}\n{"title": 3}\n', "hold lists of objects or of"),
+    ],
+    ids=["list", "empty", "objects", "nested"],
+)
+def test_jsonl_of_another_form_is_refused_before_it_is_read(tmp_path, text, sentence):
+    (tmp_path / "t.jsonl").write_text(text)
+    with pytest.raises((ConfigError, DataError), match=sentence):
+        open_train(config(tmp_path, "t.jsonl"))

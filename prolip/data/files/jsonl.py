@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from prolip.data.files.lines import Lines
-from prolip.data.records import BadRecord
+from prolip.data.files.names import printable
+from prolip.data.records import BadRecord, DataError
 
 LOOK = 100  # Lines that tell the columns.
 
@@ -21,7 +22,7 @@ class JsonFrame:
     more_names = True  # Lines need not have all keys, nor show each among the first of them.
 
     def __init__(self, path: Path):
-        self._lines = Lines(path)
+        self._lines, self._path = Lines(path), path
         names: dict[str, None] = {}
         for row in range(min(LOOK, len(self._lines))):
             try:
@@ -31,7 +32,11 @@ class JsonFrame:
         self.names = list(names)
 
     def has(self, name: str) -> bool:
-        """Whether any line has a key: by the lines that have its letters."""
+        """Whether any line has a key: by the lines that have its letters.
+
+        Raises:
+          DataError: no line has it, and none of the first ones is a JSON object.
+        """
         if name in self.names:
             return True
         spellings = {json.dumps(name, ensure_ascii=ascii_) for ascii_ in (True, False)}
@@ -43,6 +48,11 @@ class JsonFrame:
                         return True
                 except BadRecord:
                     continue
+        if not self.names:
+            raise DataError(
+                f"{printable(self._path)} has no JSON object in its first lines; JSONL has one "
+                "object a line, not a list of them"
+            )
         return False
 
     def read(self, names: Sequence[str]) -> "list[JsonCells]":

@@ -208,9 +208,13 @@ def _no_texts(cells: Cells) -> str:
     """The kind of the first values; "" where one of them is a text or a list, or none is there."""
     kinds = set()
     for value in first_values(cells, LOOK):
-        if isinstance(value, str | list):
+        if isinstance(value, str):
             return ""
-        if isinstance(value, dict):
+        if isinstance(value, list):
+            if not any(isinstance(part, dict | list) for part in value):
+                return ""
+            kinds.add("lists of objects or of lists")
+        elif isinstance(value, dict):
             kinds.add(f"objects with the fields {', '.join(map(visible, list(value)[:8]))}")
         elif value is not None:
             kinds.add("numbers")
