@@ -106,6 +106,8 @@ def test_all_verbs_read_a_joined_tar(tmp_path, capsys):
         (b"\x28\xb5\x2f\xfd" + bytes(600), "zstd"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (b"<!DOCTYPE html>" + bytes(600), "HTML"),
+        (b"\xef\xbb\xbf\r\n<html>" + bytes(600), "HTML"),
+        (b'{"error": "not found"}', "JSON"),
     ],
 )
 def test_other_files_with_the_name_of_a_tar_are_called_what_they_are(tmp_path, content, kind):

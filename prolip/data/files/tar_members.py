@@ -32,7 +32,9 @@ SIGNATURES = {
     b"7z\xbc\xaf\x27\x1c": "a 7z file, not a tar",
     b"version https://git-lfs": "a Git LFS pointer, not the tar itself",
     b"<": "an HTML or XML page, not a tar",
+    b"{": "a JSON document, not a tar",
 }
+BLANKS = b"\xef\xbb\xbf \t\r\n"  # A byte order mark and white space, which pages may begin with.
 
 
 class Member(NamedTuple):
@@ -158,7 +160,7 @@ def _members(file: _Headers, path: Path) -> Iterator[Member]:
 
 def _signature(file: _Headers) -> str:
     """The kind of file that it is instead of a tar; "" where its first bytes don't tell."""
-    head = os.pread(file.fileno(), 64, 0)
+    head = os.pread(file.fileno(), 64, 0).lstrip(BLANKS)
     return next((kind for first, kind in SIGNATURES.items() if head.startswith(first)), "")
 
 
