@@ -75,6 +75,7 @@ def test_texts_are_the_members_of_that_name(shards):
 
 def test_texts_are_a_field_of_the_json(tmp_path):
     contents = [b'{"caption": "a cat", "n": 1}', b'{"n": 2}', b'{"caption": 3}', b"[", b"[1]"]
+    contents.append(b'{"caption": ["a", "b"]}')
     path = str(make(tmp_path / "t.tar", {f"{i}.json": c for i, c in enumerate(contents)}))
     collection = open_collection(path, column="json/caption")
     assert collection.kind == "text"
@@ -84,12 +85,13 @@ def test_texts_are_a_field_of_the_json(tmp_path):
         "t/2": ["the JSON field is not a text"],
         "t/3": ["JSON of the sample is damaged"],
         "t/4": ["no text"],
+        "t/5": ["the JSON field is a list; store each text in a field of its own"],
     }
     assert collection.fingerprint() != open_collection(path, column="json/n").fingerprint()
 
 
 def test_tars_of_texts_alone_are_inferred(tmp_path):
-    path = make(tmp_path / "t.tar", {"a.txt": b"one", "b.txt": b"caf\xe9", "c.json": b"{}"})
+    path = make(tmp_path / "t.tar", {"a.TXT": b"one", "b.TXT": b"caf\xe9", "c.json": b"{}"})
     assert read(open_collection(str(path))) == {
         "t/a": "one",
         "t/b": ["text is not UTF-8"],

@@ -141,6 +141,8 @@ def _field(document: str, name: str) -> str:
     except (ValueError, RecursionError) as error:
         raise BadRecord("JSON of the sample is damaged") from error
     value = values.get(name) if isinstance(values, dict) else None
+    if isinstance(value, list):
+        raise BadRecord("the JSON field is a list; store each text in a field of its own")
     if not isinstance(value, str):
         raise BadRecord("the JSON field is not a text" if value is not None else "no text")
     return value
@@ -153,7 +155,7 @@ def _infer(path: Path) -> Kind:
     good = [member.name for member in members(path) if not member.reason]
     good = [name for name in good if not is_foreign(name)]
     images = any(is_image_name(name) for name in good)
-    return "image" if images or not any(name.endswith(".txt") for name in good) else "text"
+    return "image" if images or not any(name.lower().endswith(".txt") for name in good) else "text"
 
 
 def _joined(arrays: list[pa.Array]) -> pa.ChunkedArray:
