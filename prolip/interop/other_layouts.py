@@ -54,7 +54,9 @@ def _open_clip(path: Path) -> str:
         reason = str(error).removeprefix("config.json: ")
         return f"{start}, of an architecture that can't be read: model_cfg: {reason}; {READ}"
     kind = "deterministic" if config.heads == "deterministic" else "ProLIP"
+    tensors = any(name.endswith(".safetensors") for name in weights)
+    naming = "name the weights" if tensors or not weights else "convert the weights to"
     return (
         f"{start}, of a {kind} architecture that can be read: write what {OPEN_CLIP} has under "
-        "model_cfg, with its preprocess_cfg, to config.json, and name the weights model.safetensors"
+        f"model_cfg, with its preprocess_cfg, to config.json, and {naming} model.safetensors"
     )

@@ -111,11 +111,12 @@ def test_headers_are_bounded_before_they_are_read(directory):
 def test_a_model_in_another_layout_is_named_for_what_it_is(directory):
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").unlink()
-    for weights in ("model.safetensors", "open_clip_model.safetensors"):
+    for weights in ("model.safetensors", "open_clip_model.safetensors", "open_clip_model.bin"):
         if weights != "model.safetensors":
-            (directory / "model.safetensors").rename(directory / weights)
+            next(directory.glob("*model.safetensors")).rename(directory / weights)
+        naming = "convert the weights to" if weights.endswith(".bin") else "name the weights"
         for model_cfg, words in (
-            (config, "layout of open_clip.* ProLIP architecture that can be read: write"),
+            (config, f"layout of open_clip.* ProLIP architecture that can be read: .*{naming}"),
             (config | {"text_cfg": {}}, "layout of open_clip.* can't be read: .*no_causal_mask"),
             (None, "layout of open_clip.* can't be read"),
         ):
@@ -124,6 +125,7 @@ def test_a_model_in_another_layout_is_named_for_what_it_is(directory):
             with pytest.raises(SourceError, match=words):
                 prolip.load(directory)
     (directory / "open_clip_config.json").unlink()
+    (directory / "open_clip_model.bin").rename(directory / "open_clip_model.safetensors")
     with pytest.raises(
         SourceError, match=r"open_clip_model\.safetensors.* no layout that is known"
     ):
