@@ -37,8 +37,9 @@ class SameImage:
         self._rows = given[np.argsort(code, kind="stable")].astype(np.int32)
         self._code = np.full(rows, -1, np.int32)
         self._code[given] = code
+        images = "1 image appears" if len(count) == 1 else f"{len(count):,} images appear"
         self.note = (
-            f"{len(count):,} images appear in {len(given):,} rows; the captions of all rows of an "
+            f"{images} in {len(given):,} rows; the captions of all rows of an "
             "image are its captions"
         )
 
