@@ -164,11 +164,13 @@ class Index:
           One answer for each query, in order.
 
         Raises:
-          DataError: another model, another dimension, or a ranking that the collection or its
-            graph does not allow; the sentence says what would.
+          DataError: another model, another dimension, an option out of range, or a ranking that
+            the collection or its graph does not allow; the sentence says what would.
         """
         if k < 1:
             raise DataError(f"k must be at least 1, got {k}")
+        if np.isnan([max_query_uncertainty, max_item_uncertainty]).any():
+            raise DataError("a largest uncertainty must be a number, got nan")
         if by not in typing.get_args(By):
             why = f". {NO_INCLUSION}" if str(by) == "inclusion" else ""
             raise DataError(f"{by!r} is not one of {', '.join(typing.get_args(By))}{why}")

@@ -335,6 +335,7 @@ def test_another_model_is_refused_for_what_it_would_embed(index, gaussian):
         ("a cat", {}, "needs the model"),
         (["a cat", Image.new("RGB", (4, 4))], {}, "not both"),
         ([], {"k": 0}, "k must be at least 1"),
+        ([], {"max_item_uncertainty": float("nan")}, "must be a number, got nan"),
         ([], {"by": "cosine"}, "not one of csd, mean$"),
         ([], {"by": "inclusion"}, "taken away: it tells which of two items is wider"),
     ],
