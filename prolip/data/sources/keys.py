@@ -56,7 +56,9 @@ def read_keys(path: Path) -> pa.Array:
         lines = [line for line in map(str.strip, text.replace("\r", "\n").split("\n")) if line]
         if end == ".jsonl":
             rows = [json.loads(line) for line in lines]
-            lines = [row["key"] for row in rows if all(row.get(n, 0) is not None for n in NUMBERS)]
+            if not all(KEY in row for row in rows):
+                raise ValueError(f"a line has no field {KEY!r}")
+            lines = [row[KEY] for row in rows if all(row.get(n, 0) is not None for n in NUMBERS)]
         return pa.array(lines, pa.large_string())
     except DataError:
         raise
