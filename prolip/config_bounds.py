@@ -51,7 +51,7 @@ class Bound:
 
 @dataclasses.dataclass(frozen=True)
 class Length:
-    """How many values a tuple has."""
+    """The number of values of a tuple."""
 
     least: int
     most: int | None = None  # None: any number of them.

@@ -69,7 +69,7 @@ def load(
 
 
 def preprocessing_of(source: str | Path) -> Preprocessing:
-    """How the model that `load` would give reads images; no weights are read.
+    """Preprocessing of the model that `load` would give, without reading its weights.
 
     Raises:
       CheckpointError, SourceError: as `load`.

@@ -81,7 +81,7 @@ class Model:
         self._image, self._pixels, self._text = _functions(config, preprocessing)
 
     def with_image_form(self, form: Form) -> "Model":
-        """The same model that reads images in another way: "exact" or "released"."""
+        """Returns this model with another way of reading images: "exact" or "released"."""
         changed = copy.copy(self)
         changed.preprocessing = dataclasses.replace(self.preprocessing, form=form)
         changed.__dict__.pop("identity", None)

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def rounding_sentence(rounding: "Rounding") -> str:
-    """What half precision changes, and how to keep the order."""
+    """Says how much half precision changes, and how to keep the order."""
     if rounding.measured:
         start, keep = f"{rounding.changed:.0%}", "`--width float32` keeps it"
     else:

@@ -46,7 +46,7 @@ class EvalSet:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What results on this split depend on, beside the model: JSON values.
+        """JSON values that results on this split depend on, besides the model.
 
         It goes by the content of the records, so that corrected captions are other data, and a
         copy in another folder is not.

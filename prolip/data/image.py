@@ -209,7 +209,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def departure(image: Image.Image) -> str:
-    """What the form "released" does to a decoded image that a viewer shows otherwise, or ""."""
+    """Names what the form "released" does to an image that a viewer shows otherwise, or ""."""
     reasons = []
     if orientation.transpose(image) is not None:
         reasons.append(ROTATION)

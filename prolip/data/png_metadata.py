@@ -25,7 +25,7 @@ def without_texts(encoded: bytes) -> bytes:
 
 
 def is_16_bit(encoded: bytes) -> bool:
-    """Whether the header tells of 16 bits a sample."""
+    """Returns True if the header tells of 16 bits a sample."""
     return encoded.startswith(SIGNATURE) and encoded[24:25] == b"\x10"
 
 

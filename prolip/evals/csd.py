@@ -32,7 +32,7 @@ class Terms(NamedTuple):
 def terms(
     queries: Gaussian, gallery: Gaussian, mean_only: bool = False, slots: SlotsConfig = ONE_SLOT
 ) -> Terms:
-    """What the scores of all pairs are made of.
+    """Returns the terms that the scores of all pairs are made of.
 
     Args:
       queries: N Gaussians; their variances don't matter for their own rankings.

@@ -1,4 +1,4 @@
-"""What a file of an evaluation holds: read strictly, since disks and people damage files."""
+"""Files of an evaluation, read strictly, since disks and people damage files."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> tuple[int, str, str, str]:
-        """What may be there only once."""
+        """Identity of the entry, of which there may be only one."""
         return self[:4]
 
 
@@ -59,5 +59,5 @@ def read_note(path: Path) -> dict[str, Any] | None:
 
 
 def is_step(value: Any) -> bool:
-    """Whether a value that was read is the number of a step."""
+    """Returns True if a value that was read is the number of a step."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53

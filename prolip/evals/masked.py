@@ -110,7 +110,7 @@ def _masked_texts(
 def inclusion_of_originals(
     images: Gaussian, texts: Gaussian, make: Callable[[], MaskedViews] | None, block: int = 4096
 ) -> dict[str, float]:
-    """How well the inclusion test finds the original of a masked view, and how often it says yes.
+    """Measures how well the inclusion test finds the original of a masked view, and its rates.
 
     Args:
       images: all images.

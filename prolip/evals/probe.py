@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from prolip.evals.context import Context, EvalResult, finite
+from prolip.evals.labelled import labelled_images
 from prolip.evals.metrics import class_mean
 
 # Beside features of unit variance, times the number of training images.
@@ -139,12 +140,7 @@ def evaluate(context: Context) -> EvalResult:
     means = np.asarray(context.images.mean)
     pixels = context.pixels() if context.pixels and context.config.label_features else None
     for feature in context.config.label_features:
-        if feature not in context.labels:
-            known = ", ".join(context.labels) or "none"
-            raise ValueError(f"eval.label_features names {feature!r}; known labels: {known}")
-        given = np.asarray(context.labels[feature])
-        labelled = np.flatnonzero(given != "")
-        names, labels = np.unique(given[labelled], return_inverse=True)
+        labelled, names, labels = labelled_images(context, feature)
         if len(names) < 2:
             continue
         features = means[labelled]

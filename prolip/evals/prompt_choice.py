@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from prolip.evals.context import Context, EvalResult, finite, host_gaussian, take
+from prolip.evals.labelled import labelled_images
 from prolip.evals.prompts import filtered, keep_least_of_each, reweight_prompts
 from prolip.evals.zero_shot import prompts_of, zero_shot
 from prolip.gaussian import Gaussian
@@ -21,7 +22,7 @@ NEIGHBOURS = 10  # Images of each class, of the published settings.
 def chosen_classes(
     prompts: Gaussian, images: Gaussian, num_classes: int
 ) -> dict[str, Callable[[], Gaussian]]:
-    """What makes the classes of each choice, by its name.
+    """Returns a function for each choice, by its name, that makes the classes.
 
     Args:
       prompts: [num_classes * templates, dim], all prompts of a class in a row.
@@ -75,14 +76,9 @@ def evaluate(context: Context) -> EvalResult:
         return EvalResult({}, undefined=dict.fromkeys(missing, reason))
     metrics: dict[str, float] = {}
     for feature in context.config.label_features:
-        if feature not in context.labels:
-            known = ", ".join(context.labels) or "none"
-            raise ValueError(f"eval.label_features names {feature!r}; known labels: {known}")
-        given = np.asarray(context.labels[feature])
-        labelled = np.flatnonzero(given != "")
+        labelled, names, labels = labelled_images(context, feature)
         if not len(labelled):
             continue
-        names, labels = np.unique(given[labelled], return_inverse=True)
         prompts = context.encode_text(prompts_of(names.tolist(), templates))
         images, block = take(context.images, labelled), context.config.block
         dim = np.shape(prompts.mean)[-1]

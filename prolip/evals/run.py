@@ -183,7 +183,7 @@ def watched(evaluate: Evaluate, signs: Signs | None) -> Evaluate:
 
 
 def _image_form(config: TrainConfig, workdir: Workdir) -> Form:
-    """How the run's models read images; one of an earlier version says it in its checkpoints."""
+    """Form in which the run's models read images; earlier versions have it in checkpoints only."""
     if config.data.image_form == "source":
         with contextlib.suppress(CheckpointError):
             return preprocessing_of(workdir.path).form

@@ -150,7 +150,7 @@ def best_step(steps: Mapping[int, Metrics], metric: str, mode: str) -> int | Non
 
 
 def guess(metric: str, steps: Iterable[Metrics]) -> float | None:
-    """What a model that knows nothing gets in a metric; None where that is not known.
+    """Chance level: the metric of a model that knows nothing; None where that is not known.
 
     Random orders of `recall@1` stand as `chance/recall@1` beside it, and always answering the
     largest class as `majority` beside `top1`, with a probe of tiny pictures as `pixels_top1`.

@@ -17,6 +17,7 @@ from prolip.evals.context import (
 )
 from prolip.evals.correlation import uncertainty_bins
 from prolip.evals.csd import check_numbers, is_unit, squared_length
+from prolip.evals.labelled import labelled_images
 from prolip.evals.metrics import blocks, class_mean, top_k
 from prolip.gaussian import Gaussian
 from prolip.slot_similarity import set_similarity
@@ -161,17 +162,9 @@ def evaluate(context: Context) -> EvalResult:
     arrays: dict[str, np.ndarray] = {}
     notes: dict[str, Any] = {}
     for feature in context.config.label_features:
-        if feature not in context.labels:
-            known = ", ".join(context.labels) or "none"
-            raise ValueError(
-                f"eval.label_features names {feature!r}, which is not a label of this data set; "
-                f"known: {known}"
-            )
-        given = np.asarray(context.labels[feature])
-        labelled = np.flatnonzero(given != "")  # An image without a label has no right answer.
+        labelled, names, labels = labelled_images(context, feature)
         if not len(labelled):
             continue
-        names, labels = np.unique(given[labelled], return_inverse=True)
         prompts = context.encode_text(prompts_of(names.tolist(), context.config.templates))
         slots = context.slots
         classes = class_embeddings(prompts, len(names), slots)

@@ -96,7 +96,7 @@ def read(path: Path, *, fetch: Callable[[str, str], Path | None] | None = None) 
 
 
 def read_preprocessing(path: Path) -> Preprocessing:
-    """How a model in a directory takes images; no weights are read.
+    """Reads the preprocessing of a model in a directory, without its weights.
 
     Raises:
       SourceError: its `config.json` is missing, damaged or of another model.

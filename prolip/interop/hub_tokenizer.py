@@ -83,7 +83,7 @@ def read_tokenizer(
 
 
 def hub_files(tokenizer: Tokenizer) -> dict[str, bytes]:
-    """What `transformers` needs beside our own files to make the same rows of ids."""
+    """Files that `transformers` needs beside our own to make the same rows of ids."""
     files = tokenizer.files()
     made: dict[str, bytes] = {}
     if HF not in files:

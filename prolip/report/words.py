@@ -141,7 +141,7 @@ def abstention(doubt: float, score: float | None) -> str:
 
 
 def skill(brier: float, log_loss: float) -> str:
-    """What the probabilities of pairs are worth, beside giving every pair the share of matches."""
+    """Skill of pair probabilities, against giving every pair the share of matches."""
     values = f"(Brier skill {signed(brier)}, log-loss skill {signed(log_loss)})"
     if min(brier, log_loss) <= 0:
         return (

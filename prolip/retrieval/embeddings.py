@@ -45,7 +45,7 @@ class Identity:
 
     @property
     def image_form(self) -> Form:
-        """How images are read, see `data.image.inference_image`."""
+        """Form in which images are read, see `data.image.inference_image`."""
         form = json.loads(self.preprocessing).get("form") if self.preprocessing else ""
         return "released" if form == "released" else "exact"
 

@@ -20,7 +20,7 @@ UNROUNDED = "unrounded"  # Means before they were rounded; removed once they are
 
 @dataclasses.dataclass(frozen=True)
 class Rounding:
-    """What means in half precision change of the answers, against float32."""
+    """Changes of the answers by means in half precision, against float32."""
 
     changed: float  # Share of top-10 lists with other items or another order.
     queries: int  # Of how many lists: those of items moved by noise.
@@ -50,7 +50,7 @@ def as_if_unrounded(mean: np.ndarray) -> np.ndarray:
 
 
 def measure(folder: Path, vectors: Vectors, *, known: bool) -> Rounding | None:
-    """What half precision changes of the answers; None in float32.
+    """Measures how half precision changes the answers; None in float32.
 
     Args:
       folder: of an index that is being built; the file `UNROUNDED` in it is removed.

@@ -1,4 +1,4 @@
-"""What must agree for a run to resume, and the sentence that says what does not."""
+"""Checks what must agree for a run to resume, and says what does not."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from prolip.checkpoint.agreement import differing
 from prolip.config import ConfigError, TrainConfig, to_dict
 from prolip.data.records import DataError
-from prolip.train.same_start import processes, refuse
+from prolip.train.same_start import BY_HOST, processes, refuse
 from prolip.workdir import Workdir, differences
 
 # Keys that change how a run is done, not what it computes.
@@ -25,12 +25,7 @@ FREE = (
     "config.model.block_rows",
     "config.model.text_block_rows",
     "config.model.unroll",
-    "config.data.data_dir",
-    "config.data.index_dir",
-    "config.data.num_threads",
-    "config.data.num_workers",
-    "config.data.prefetch",
-    "config.data.cache",
+    *BY_HOST,
     "config.data.max_bad_fraction",
 )
 

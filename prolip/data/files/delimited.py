@@ -54,7 +54,7 @@ class DelimitedFrame:
         return [DelimitedCells(pa.chunked_array(b, pa.large_binary()), bad) for b in blocks]
 
     def has(self, name: str) -> bool:
-        """Whether there is a column."""
+        """Returns True if there is a column of that name."""
         return name in self.names
 
     def fingerprint(self) -> str:

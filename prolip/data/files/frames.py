@@ -34,7 +34,7 @@ class Frame(Protocol):
         """Sentences on what was read otherwise than it looks."""
 
     def has(self, name: str) -> bool:
-        """Whether any row has a column, also one that the first rows don't have."""
+        """Returns True if any row has a column, also one that the first rows don't have."""
 
     def read(self, names: Sequence[str]) -> Sequence[Cells]:
         """These columns, all of the same length."""

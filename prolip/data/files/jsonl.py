@@ -32,7 +32,7 @@ class JsonFrame:
         self.names = list(names)
 
     def has(self, name: str) -> bool:
-        """Whether any line has a key: by the lines that have its letters.
+        """Returns True if any line has a key, found by the lines that have its letters.
 
         Raises:
           DataError: no line has it, and none of the first ones is a JSON object.

@@ -93,7 +93,7 @@ class TextFrame:
         return [self._lines for _ in names]
 
     def has(self, name: str) -> bool:
-        """Whether it is the column's name."""
+        """Returns True for the column's name."""
         return name in self.names
 
     def fingerprint(self) -> str:

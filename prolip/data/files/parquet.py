@@ -77,16 +77,16 @@ class ParquetFrame:
         )
 
     def has_lists(self, name: str) -> bool:
-        """Whether a column holds lists of texts."""
+        """Returns True if a column holds lists of texts."""
         kind = self._schema.field(name).type
         return _is_list(kind) and _is_text(kind.value_type)
 
     def has(self, name: str) -> bool:
-        """Whether there is a column."""
+        """Returns True if there is a column of that name."""
         return name in self.names
 
     def holds_bytes(self, name: str) -> bool:
-        """Whether a column holds encoded images rather than texts."""
+        """Returns True if a column holds encoded images rather than texts."""
         return _holds_bytes(self._schema.field(name).type)
 
     def largest_group(self, name: str) -> int:
@@ -238,7 +238,7 @@ def _in_pieces(file: Any, name: str, group: int, size: int) -> Any:
 
 
 def _chunks(metadata: Any, name: str, group: int) -> list[Any]:
-    """Of a column and all that is nested in it, what the footer says of a row group."""
+    """Sums up what the footer says of a row group, for a column and all that is nested in it."""
     columns = metadata.row_group(group)
     every = (columns.column(i) for i in range(columns.num_columns))
     return [c for c in every if c.path_in_schema == name or c.path_in_schema.startswith(f"{name}.")]

@@ -99,7 +99,7 @@ def checked(
 
 
 def unusual(image: Image.Image) -> str:
-    """What is other about a decoded image than a JPEG or PNG of upright RGB or grey, or "".
+    """Names how a decoded image differs from a JPEG or PNG of upright RGB or grey, or "".
 
     Readers of TFDS data decode the stored bytes by other rules than `rgb`: palettes become planes
     of their indices, images with transparency or in CMYK have four channels, 16 bits are clipped,
