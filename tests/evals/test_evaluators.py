@@ -254,5 +254,5 @@ def test_names_that_do_not_exist_are_answered_with_the_nearest(context):
     with pytest.raises(ValueError, match="did you mean 'zero_shot'"):
         evaluator("zeroshot")
     other = context._replace(config=EvalConfig(label_features=("colour",)))
-    with pytest.raises(ValueError, match="known: group, subgroup"):
+    with pytest.raises(ValueError, match="known labels: group, subgroup"):
         EVALUATORS["zero_shot"](other)
